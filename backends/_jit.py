@@ -1,0 +1,89 @@
+"""How kernels are compiled and entered: cached on disk, announced, safe with threads and forks."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import types
+from collections.abc import Callable
+from typing import Any
+
+import numba
+
+_log = logging.getLogger("fastsnn_np")
+_lock = threading.Lock()  # Numba's workqueue layer aborts the process when two threads enter it
+_ANNOUNCE_AFTER_S = 1.5
+
+
+class _State:
+    parallel_has_run = False
+    forked_since = False
+
+
+def _after_fork() -> None:
+    # A child of a process whose OpenMP threads have run is killed when it starts its own.
+    _State.forked_since = _State.parallel_has_run
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
+
+
+def runs_parallel() -> bool:
+    """Whether kernels use several threads in this process.
+
+    Not in a process forked after a parallel kernel has run, nor with ``FASTSNN_PARALLEL=0``.
+    """
+    return not _State.forked_since and os.environ.get("FASTSNN_PARALLEL", "1") != "0"
+
+
+class Kernel:
+    """A function compiled twice, parallel and serial, each when it is first needed."""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self._function = function
+        self._builds: dict[bool, Any] = {}
+
+    def __call__(self, *args: Any) -> Any:
+        parallel = runs_parallel()
+        build = self._builds.get(parallel)
+        if build is None:
+            build = self._builds[parallel] = compiled(self._function, parallel=parallel)
+        announce = threading.Timer(_ANNOUNCE_AFTER_S, self._announce)
+        announce.daemon = True
+        first_call = not getattr(build, "signatures", ["jit disabled"])
+        if first_call:
+            announce.start()
+        try:
+            if not parallel:
+                return build(*args)
+            with _lock:
+                _State.parallel_has_run = True
+                return build(*args)
+        finally:
+            announce.cancel()
+
+    def _announce(self) -> None:
+        _log.warning(
+            "compiling the kernel %s, once: the result is kept on disk",
+            self._function.__name__.lstrip("_"),
+        )
+
+
+def compiled(function: Callable[..., Any], *, parallel: bool) -> Any:
+    """`function` under Numba, cached on disk where some folder for that can be written."""
+    # Numba's cache tells functions apart by name and line alone: each build needs its own name.
+    suffix = "_parallel" if parallel else "_serial"
+    twin = types.FunctionType(
+        function.__code__, function.__globals__, function.__name__ + suffix, function.__defaults__
+    )
+    twin.__qualname__ = function.__qualname__ + suffix
+    options: dict[str, Any] = {"parallel": parallel, "nogil": True, "error_model": "numpy"}
+    try:
+        return numba.njit(twin, cache=True, **options)
+    except RuntimeError as error:
+        if "cannot cache" not in str(error):
+            raise
+        _log.info("kernels are not kept on disk: %s", error)
+        return numba.njit(twin, **options)

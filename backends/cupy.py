@@ -1,0 +1,53 @@
+"""CuPy arrays, on an NVIDIA GPU."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import Any
+
+import cupy
+
+from fastsnn_np._namespace import is_torch, to_numpy
+
+
+def version() -> str:
+    return str(cupy.__version__)
+
+
+def devices() -> list[str]:
+    # getDeviceCount raises CuPy's own error where there is no driver; CuPy imports without one.
+    names = []
+    for i in range(cupy.cuda.runtime.getDeviceCount()):
+        name = cupy.cuda.runtime.getDeviceProperties(i)["name"]
+        names.append(f"cuda:{i} {name.decode() if isinstance(name, bytes) else name}")
+    return names
+
+
+def asarray(x: Any, device: Any = None) -> Any:
+    """`x` of any library as a CuPy array, on `device` ("cuda", "cuda:1", 1) or the current one."""
+    with contextlib.nullcontext() if device is None else cupy.cuda.Device(_index(device)):
+        if isinstance(x, cupy.ndarray):
+            return x if device is None else cupy.asarray(x)
+        if is_torch(x) and x.is_cuda:
+            return cupy.asarray(cupy.from_dlpack(x.detach()))
+        return cupy.asarray(to_numpy(x))
+
+
+def _index(device: Any) -> int:
+    text = str(device).removeprefix("cuda").removeprefix(":") or "0"
+    if not text.isdigit():
+        raise ValueError(f"a CuPy device is 'cuda', 'cuda:N' or N, got {device!r}")
+    return int(text)
+
+
+def fft_convolve(xp: Any, x: Any, kernel: Any) -> Any:
+    from cupyx.scipy.signal import fftconvolve
+
+    return fftconvolve(x, kernel, axes=-1)[..., : x.shape[-1]].astype(x.dtype, copy=False)
+
+
+def scatter_add(xp: Any, size: int, index: Any, values: Any, device: Any) -> Any:
+    with device:
+        out = cupy.zeros(size, dtype=values.dtype)
+        cupy.add.at(out, index, values)
+    return out

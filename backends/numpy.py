@@ -1,0 +1,34 @@
+"""NumPy arrays, on the CPU."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy
+
+from fastsnn_np._namespace import to_numpy
+
+
+def version() -> str:
+    return numpy.__version__
+
+
+def devices() -> list[str]:
+    return ["cpu"]
+
+
+def asarray(x: Any, device: Any = None) -> Any:
+    """`x` of any library as a NumPy array; from a GPU this is a copy to the host."""
+    if device not in (None, "cpu"):
+        raise ValueError(f"NumPy arrays live on 'cpu', not on {device!r}")
+    return to_numpy(x)
+
+
+def fft_convolve(xp: Any, x: Any, kernel: Any) -> Any:
+    from scipy.signal import fftconvolve  # late: it costs half a second
+
+    return fftconvolve(x, kernel, axes=-1)[..., : x.shape[-1]].astype(x.dtype, copy=False)
+
+
+def scatter_add(xp: Any, size: int, index: Any, values: Any, device: Any) -> Any:
+    return numpy.bincount(index, values, minlength=size).astype(values.dtype, copy=False)

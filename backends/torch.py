@@ -1,0 +1,38 @@
+"""Torch tensors on any of Torch's devices. How people train is in ``fastsnn_np.torch``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from fastsnn_np._namespace import is_cupy, to_numpy
+
+
+def version() -> str:
+    return torch.__version__
+
+
+def devices() -> list[str]:
+    gpus = [f"cuda:{i} {torch.cuda.get_device_name(i)}" for i in range(torch.cuda.device_count())]
+    others = ["mps"] if torch.backends.mps.is_available() else []
+    return [f"cpu ({torch.get_num_threads()} threads)", *gpus, *others]
+
+
+def asarray(x: Any, device: Any = None) -> torch.Tensor:
+    """`x` of any library as a tensor, on `device`, or where it is if that is a Torch device."""
+    if isinstance(x, torch.Tensor):
+        return x if device is None else x.to(device)
+    if is_cupy(x):
+        tensor = torch.utils.dlpack.from_dlpack(x)
+    else:
+        host = to_numpy(x)
+        # Torch shares memory with NumPy, cannot mark it read-only and takes no negative strides.
+        shareable = host.flags.writeable and all(step >= 0 for step in host.strides)
+        tensor = torch.from_numpy(host if shareable else host.copy())
+    return tensor if device is None else tensor.to(device)
+
+
+def scatter_add(xp: Any, size: int, index: Any, values: Any, device: Any) -> torch.Tensor:
+    out = torch.zeros(size, dtype=values.dtype, device=device)
+    return out.index_add_(0, index, values)

@@ -1,0 +1,60 @@
+"""Spiking neural networks whose neurons fire at most once, fast, on any Array API library."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+from . import backends
+from ._currents import currents
+from ._decay import beta_from_tau, decay
+from ._doctor import doctor
+from ._first_spike import FirstSpike, first_spike, first_spike_times, g, phi, threshold
+from ._forward import Result, forward
+from ._layer import LayerOutput, ReadoutOutput, layer, readout
+from ._neuron import normalise
+from .network import Layer, Network, Readout
+from .spikes import Events, SpikeTimes
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Events",
+    "FirstSpike",
+    "Layer",
+    "LayerOutput",
+    "Network",
+    "Readout",
+    "ReadoutOutput",
+    "Result",
+    "SpikeTimes",
+    "backends",
+    "beta_from_tau",
+    "currents",
+    "datasets",
+    "decay",
+    "doctor",
+    "encoding",
+    "first_spike",
+    "first_spike_times",
+    "forward",
+    "g",
+    "layer",
+    "normalise",
+    "phi",
+    "readout",
+    "reference",
+    "threshold",
+]
+
+_LAZY = {"datasets", "encoding", "plot", "reference", "torch"}  # each costs an import of its own
+
+
+def __getattr__(name: str) -> Any:
+    if name in _LAZY:
+        return importlib.import_module(f"fastsnn_np.{name}")
+    raise AttributeError(f"module 'fastsnn_np' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*__all__, *_LAZY, "__version__"})

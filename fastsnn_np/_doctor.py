@@ -1,0 +1,20 @@
+"""What works on this machine, and what does not and why."""
+
+from __future__ import annotations
+
+import platform
+import sys
+
+from . import backends
+
+
+def doctor() -> None:
+    """Print one line a backend: name, version and devices, or the error that keeps it away.
+
+    The error is the library's own: an import that fails, or a driver that is missing. Call
+    ``fastsnn_np.backends.status(name)`` for the same as data.
+    """
+    python = f"Python {platform.python_version()}, {platform.system()} {platform.machine()}"
+    print(f"fastsnn_np on {python}", file=sys.stdout)
+    for name in backends.CAPABILITIES:
+        print(f"  {backends.status(name)}")

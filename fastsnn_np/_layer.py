@@ -1,0 +1,127 @@
+"""Steps 1 to 4 composed: a layer of neurons that fire at most once, and the readout."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, NamedTuple
+
+from ._currents import currents
+from ._decay import InputScale, Method, check_option, decay
+from ._first_spike import first_spike_times
+from ._namespace import Array, namespace
+
+ReadoutKind = Literal["sum", "max"]
+
+
+class LayerOutput(NamedTuple):
+    """What a hidden layer gives."""
+
+    times: Array  #: int32 (..., neurons), first spike step; the number of steps if silent
+    final_potential: Array  #: (..., neurons), V at the last step
+    potential: Array | None  #: (..., neurons, time) if it was asked for
+
+
+class ReadoutOutput(NamedTuple):
+    """What a readout gives."""
+
+    logits: Array  #: (..., classes)
+    final_potential: Array  #: (..., classes), V at the last step
+    potential: Array | None  #: (..., classes, time) if it was asked for
+
+
+def layer(
+    x: Array,
+    weight: Array | None = None,
+    bias: Array | None = None,
+    /,
+    *,
+    beta: float | Array,
+    threshold: float = 1.0,
+    initial_potential: float | Array | None = None,
+    input_scale: InputScale = "normalised",
+    method: Method = "block",
+    return_potential: bool = False,
+) -> LayerOutput:
+    """One layer of leaky integrate-and-fire neurons that fire at most once.
+
+    Parameters
+    ----------
+    x : array (..., inputs, time)
+        Input spikes; the input current itself where `weight` is None.
+    weight : array (neurons, inputs), optional
+    bias : array (neurons,), optional
+    beta, initial_potential, input_scale, method
+        As in `decay`.
+    threshold : float
+        Firing threshold.
+    return_potential : bool
+        Whether the potential at every step is returned too.
+
+    Returns
+    -------
+    LayerOutput
+
+    Raises
+    ------
+    ValueError, TypeError
+        As `currents` and `decay` do.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> spikes = np.array([[[1, 0, 1, 1], [0, 0, 1, 0]]])
+    >>> layer(spikes, np.array([[1.0, 0.5]]), beta=0.5, input_scale="unit").times
+    array([[2]], dtype=int32)
+    """
+    v = _potential(x, weight, bias, beta, initial_potential, input_scale, method)
+    return LayerOutput(first_spike_times(v, threshold), v[..., -1], v if return_potential else None)
+
+
+def readout(
+    x: Array,
+    weight: Array | None = None,
+    bias: Array | None = None,
+    /,
+    *,
+    beta: float | Array,
+    kind: ReadoutKind = "sum",
+    initial_potential: float | Array | None = None,
+    input_scale: InputScale = "normalised",
+    return_potential: bool = False,
+) -> ReadoutOutput:
+    """Neurons that never fire; their logits are the sum or the maximum of V over time.
+
+    Always computed with ``method="block"``: the FFT's rounding would move the argmax of a flat
+    potential (eq. 19 takes the maximum).
+
+    Parameters
+    ----------
+    kind : {"sum", "max"}
+        "max" is the paper's first version, "sum" its second.
+
+    Returns
+    -------
+    ReadoutOutput
+
+    See Also
+    --------
+    layer : for the other parameters.
+    """
+    check_option("kind", kind, ReadoutKind)
+    v = _potential(x, weight, bias, beta, initial_potential, input_scale, "block")
+    return ReadoutOutput(pool(v, kind), v[..., -1], v if return_potential else None)
+
+
+def pool(potential: Array, kind: str) -> Array:
+    """Logits from the readout's potential: its sum or maximum over time."""
+    xp = namespace(potential=potential)
+    pooled: Array = (xp.sum if kind == "sum" else xp.max)(potential, axis=-1)
+    return pooled
+
+
+def _potential(
+    x: Array, weight: Any, bias: Any, beta: Any, initial: Any, scale: Any, method: Any
+) -> Array:
+    if weight is None and bias is not None:
+        raise TypeError("bias without weight: add it to the current")
+    current = x if weight is None else currents(x, weight, bias)
+    return decay(current, beta=beta, initial_potential=initial, input_scale=scale, method=method)

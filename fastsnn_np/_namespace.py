@@ -1,0 +1,129 @@
+"""The array library of the arguments, found once, with errors that say what to do.
+
+This is the only module that imports ``array_api_compat``; the algorithm asks here for the
+namespace ``xp`` and calls nothing else that knows one library from another.
+"""
+
+from __future__ import annotations
+
+from types import ModuleType
+from typing import Any
+
+import array_api_compat as compat
+import numpy
+
+Array = Any  # an array of any Array API library; the standard has no type to import
+
+device_of = compat.device
+
+
+def library_name(xp: ModuleType) -> str:
+    """``"numpy"``, ``"torch"``, ... for a namespace, wrapped by array_api_compat or not."""
+    return xp.__name__.removeprefix("array_api_compat.").split(".")[0]
+
+
+def is_array(x: object) -> bool:
+    """Whether `x` belongs to an Array API library (a list or a float does not)."""
+    return bool(compat.is_array_api_obj(x)) and not isinstance(x, (int, float, complex))
+
+
+def namespace(**arrays: Any) -> Any:
+    """The one namespace of all the given arrays; None and Python numbers are passed over.
+
+    Raises
+    ------
+    TypeError
+        If something is no array, or the arrays belong to two libraries.
+    ValueError
+        If the arrays live on two devices.
+    """
+    found: dict[str, Any] = {}
+    for name, value in arrays.items():
+        if value is None or isinstance(value, (bool, int, float)):
+            continue
+        if not is_array(value):
+            raise TypeError(
+                f"{name} must be an array of an Array API library (NumPy, CuPy, Torch, ...), "
+                f"got {type(value).__module__}.{type(value).__qualname__}"
+            )
+        found[name] = value
+    if not found:
+        raise TypeError(f"at least one of {', '.join(arrays)} must be an array")
+    first, *others = found
+    xp = compat.array_namespace(found[first])
+    for name in others:
+        other = compat.array_namespace(found[name])
+        if other is not xp:
+            raise TypeError(
+                f"{first} is a {library_name(xp)} array and {name} is a {library_name(other)} "
+                "array: nothing is moved silently; pass both in one library, or name a backend "
+                'in fastsnn_np.forward(..., backend="...") to move them'
+            )
+        if device_of(found[name]) != device_of(found[first]):
+            raise ValueError(
+                f"{first} is on device {device_of(found[first])} and {name} on "
+                f"{device_of(found[name])}: nothing is moved silently; move one of them first"
+            )
+    return xp
+
+
+def float_dtype(xp: Any, **arrays: Any) -> Any:
+    """The working dtype: the widest floating dtype given, or float32 if all are integer or bool.
+
+    Raises
+    ------
+    TypeError
+        For half precision, complex and anything that is no number.
+    """
+    widest = None
+    for name, value in arrays.items():
+        if value is None or isinstance(value, (bool, int, float)):
+            continue
+        dtype = value.dtype
+        if dtype == xp.float64 or (dtype == xp.float32 and widest is None):
+            widest = dtype
+        elif dtype != xp.float32 and not (
+            dtype == xp.bool or xp.isdtype(dtype, ("bool", "integral"))
+        ):
+            raise TypeError(
+                f"{name} has dtype {dtype}: use float32 or float64 (potentials in half precision "
+                "would lose spikes), or integers or booleans for spikes and counts"
+            )
+    return xp.float32 if widest is None else widest
+
+
+def as_dtype(xp: Any, x: Array, dtype: Any) -> Array:
+    """`x` in `dtype`, without a copy if it has it already."""
+    return x if x.dtype == dtype else xp.astype(x, dtype)
+
+
+def as_parameter(xp: Any, value: Any, like: Array, dtype: Any) -> Array:
+    """A Python number or an array as an array of `dtype` on the device of `like`."""
+    if is_array(value):
+        return as_dtype(xp, value, dtype)
+    return xp.asarray(value, dtype=dtype, device=device_of(like))
+
+
+def require_time_axis(name: str, x: Array, *, axes: str = "(..., neurons, time)") -> None:
+    """Refuse an array without neurons and time axes, or without any time step."""
+    if x.ndim < 2:
+        raise ValueError(f"{name} must have axes {axes}, got shape {tuple(x.shape)}")
+    if x.shape[-1] == 0:
+        raise ValueError(f"{name} must have at least one time step, got shape {tuple(x.shape)}")
+
+
+def is_torch(x: object) -> bool:
+    return bool(compat.is_torch_array(x))
+
+
+def is_cupy(x: object) -> bool:
+    return bool(compat.is_cupy_array(x))
+
+
+def to_numpy(x: Any) -> Any:
+    """`x` as a NumPy array on the host; sharing memory where it can."""
+    if is_torch(x):
+        x = x.detach()
+    if is_torch(x) or is_cupy(x):
+        x = compat.to_device(x, "cpu")
+    return numpy.asarray(x)

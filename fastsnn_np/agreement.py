@@ -1,0 +1,95 @@
+"""When do two implementations agree? Spikes exactly, wherever rounding cannot decide.
+
+The judge is ``fastsnn_np.reference`` in float64, fed the same rounded parameters and inputs. Spike
+times are compared exactly for every neuron whose margin exceeds a bound:
+
+    margin(b,i) = min |V[t] - theta| over t up to the reference's spike (over all t if it is silent)
+    bound(b,i)  = 16 eps(dtype) max(1, max_t |V[b,i,t]|)
+
+The neurons left out are counted: of at least 10,000 no more than 0.1 % may be.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+__all__ = ["POTENTIAL_TOLERANCE", "Agreement", "inside_bound", "potential_error", "spike_times"]
+
+POTENTIAL_TOLERANCE = {"float32": 1e-5, "float64": 1e-12}  #: of max|dV| / max|V|
+_POOL, _LEFT_OUT = 10_000, 1e-3
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How many spike times were compared, how many were left to rounding, how many differ."""
+
+    neurons: int
+    left_out: int
+    different: int
+
+    def __add__(self, other: Agreement) -> Agreement:
+        return Agreement(
+            self.neurons + other.neurons,
+            self.left_out + other.left_out,
+            self.different + other.different,
+        )
+
+    @property
+    def ok(self) -> bool:
+        """No difference and, over a pool that is large enough, few enough neurons left out."""
+        few = self.neurons < _POOL or self.left_out <= _LEFT_OUT * self.neurons
+        return self.different == 0 and few
+
+    def __str__(self) -> str:
+        compared = self.neurons - self.left_out
+        return f"{compared - self.different}/{compared} ({self.left_out} left out)"
+
+
+def inside_bound(
+    potential: Any, *, dtype: Any, threshold: float = 1.0, scale: Any = None
+) -> tuple[Any, Any]:
+    """The reference's spike times, and which neurons are too close to the threshold to call.
+
+    Parameters
+    ----------
+    potential : float64 NumPy array (batch, neurons, time)
+        The reference's potential.
+    dtype : NumPy dtype
+        That of the implementation under test.
+    scale : array (batch, neurons), optional
+        What the rounding errors are proportional to; max_t |V| unless given. Where large currents
+        cancel it is the largest potential that |W|, |S| and |bias| would give.
+
+    Returns
+    -------
+    times : int32 array (batch, neurons)
+    inside : bool array (batch, neurons)
+    """
+    steps = potential.shape[-1]
+    crossing = potential > threshold
+    times = np.where(crossing.any(-1), crossing.argmax(-1), steps).astype(np.int32)
+    matters = np.arange(steps) <= times[..., None]
+    margin = np.where(matters, np.abs(potential - threshold), np.inf).min(-1)
+    scale = np.abs(potential).max(-1) if scale is None else scale
+    bound = 16 * np.finfo(dtype).eps * np.maximum(1, scale)
+    return times, margin <= bound
+
+
+def spike_times(
+    times: Any, potential: Any, *, dtype: Any, threshold: float = 1.0, scale: Any = None
+) -> Agreement:
+    """Compare spike times (batch, neurons) with the reference's `potential`. See `inside_bound`."""
+    expected, inside = inside_bound(potential, dtype=dtype, threshold=threshold, scale=scale)
+    different = (np.asarray(times) != expected) & ~inside
+    return Agreement(expected.size, int(inside.sum()), int(different.sum()))
+
+
+def potential_error(potential: Any, expected: Any) -> float:
+    """max|dV| / max|V|, to be held against ``POTENTIAL_TOLERANCE``."""
+    if expected.size == 0:
+        return 0.0
+    largest = float(np.abs(expected).max())
+    return float(np.abs(np.asarray(potential) - expected).max()) / (largest or 1.0)

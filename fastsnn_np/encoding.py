@@ -1,0 +1,116 @@
+"""Images to first spike times, and the paper's synthetic spike trains."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from ._namespace import Array, as_dtype, float_dtype, namespace
+from .spikes import SpikeTimes, check_steps
+
+__all__ = ["latency", "random_spike_trains"]
+
+
+def latency(
+    p: Array,
+    /,
+    *,
+    n_steps: int = 100,
+    dt: float = 1.0,
+    tau_eff: float = 20.0,
+    threshold: float = 0.2,
+) -> SpikeTimes:
+    """First spike times of an image, G(p) = tau_eff log(p / (p - theta)) for p > theta (eq. 17).
+
+    This is when a neuron driven by the constant current p reaches theta. Times are rounded to the
+    nearest step; p <= theta, and what falls after the last step, never fires.
+
+    Parameters
+    ----------
+    p : array (batch, ...)
+        Pixel values in [0, 1]; uint8 counts as 0 ... 255 and is divided by 255. All axes after
+        the first are flattened to neurons.
+    n_steps : int
+        Number of steps. The latest spike of an 8-bit image is at 79 ms.
+    dt, tau_eff : float
+        Step and effective time constant in ms, positive.
+    threshold : float
+        theta, in [0, 1).
+
+    Raises
+    ------
+    ValueError
+        If p leaves [0, 1] or holds NaN, or a parameter is out of range.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> latency(np.array([[1.0, 0.5, 0.2]]), n_steps=50).times
+    array([[ 4, 10, 50]], dtype=int32)
+    """
+    xp = namespace(p=p)
+    check_steps(n_steps)
+    for name, value in (("dt", dt), ("tau_eff", tau_eff)):
+        if not 0 < value < math.inf:
+            raise ValueError(f"{name} must be positive and finite (ms), got {value}")
+    if not 0 <= threshold < 1:
+        raise ValueError(f"threshold must lie in [0, 1), got {threshold}")
+    if p.ndim < 2:
+        raise ValueError(f"p must have axes (batch, ...), got shape {tuple(p.shape)}")
+    p = xp.astype(p, xp.float32) / 255 if p.dtype == xp.uint8 else p
+    p = as_dtype(xp, p, float_dtype(xp, p=p))
+    if not bool(xp.all((p >= 0) & (p <= 1))):
+        raise ValueError("p must lie in [0, 1] and hold no NaN; uint8 counts as 0 ... 255")
+    # product of the rest, not -1: a batch may be empty
+    p = xp.reshape(p, (p.shape[0], math.prod(p.shape[1:])))
+    fires = p > threshold
+    safe = xp.where(fires, p, xp.ones_like(p))
+    step = xp.round(tau_eff / dt * xp.log(safe / (safe - threshold)))
+    never = xp.full_like(step, n_steps)
+    step = xp.where(fires & (step < n_steps), step, never)
+    return SpikeTimes(xp.astype(step, xp.int32), n_steps)
+
+
+def random_spike_trains(
+    batch: int,
+    n_neurons: int,
+    n_steps: int,
+    *,
+    rate: tuple[float, float] = (0.0, 200.0),
+    dt: float = 1.0,
+    seed: Any = None,
+) -> Any:
+    """The paper's synthetic input (Appendix C): a rate r_b ~ U(rate) a sample, then coin tosses.
+
+    Parameters
+    ----------
+    batch, n_neurons, n_steps : int
+    rate : (float, float)
+        Lowest and highest firing rate in Hz.
+    dt : float
+        Step in ms; a neuron fires in a step with probability r_b dt / 1000.
+    seed : int or numpy.random.Generator, optional
+
+    Returns
+    -------
+    bool NumPy array (batch, n_neurons, n_steps)
+
+    Raises
+    ------
+    ValueError
+        If the rates are negative, in the wrong order, or above one spike a step.
+
+    Examples
+    --------
+    >>> random_spike_trains(2, 3, 100, seed=0).shape
+    (2, 3, 100)
+    """
+    check_steps(n_steps)
+    low, high = rate
+    if not 0 <= low <= high <= 1000 / dt:
+        raise ValueError(f"rate must satisfy 0 <= low <= high <= 1000 / dt (Hz), got {rate}")
+    rng = np.random.default_rng(seed)
+    p = rng.uniform(low, high, (batch, 1, 1)) * (dt / 1000)
+    return rng.random((batch, n_neurons, n_steps), dtype=np.float32) < p

@@ -1,0 +1,278 @@
+"""A network's parameters: hidden layers of single-spike neurons, and a readout."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from . import backends
+from ._currents import check_weights
+from ._decay import InputScale, beta_from_tau, check_beta, check_option
+from ._layer import ReadoutKind
+from ._namespace import Array, as_parameter, float_dtype, namespace
+
+__all__ = ["Layer", "Network", "Readout"]
+
+TAU_HIDDEN, TAU_READOUT = 10.0, 20.0  # ms, Table 1
+_ARRAYS = ("weight", "bias", "beta")
+
+
+@dataclass(frozen=True, eq=False)
+class _Neurons:
+    """What hidden layers and readouts share: a synaptic matrix and leaky neurons behind it."""
+
+    weight: Array
+    bias: Array | None = None
+    beta: float | Array | None = None
+    input_scale: InputScale = "unit"
+
+    def __post_init__(self) -> None:
+        weight, bias = self.weight, self.bias
+        beta_array = None if isinstance(self.beta, (int, float)) else self.beta
+        xp = namespace(weight=weight, bias=bias, beta=beta_array)
+        check_weights(weight, bias)
+        if 0 in weight.shape:
+            raise ValueError(f"weight must not be empty, got shape {tuple(weight.shape)}")
+        check_option("input_scale", self.input_scale, InputScale)
+        dtype = float_dtype(xp, weight=weight)
+        neurons = weight.shape[0]
+        beta = beta_from_tau(self._default_tau) if self.beta is None else self.beta
+        beta = as_parameter(xp, beta, weight, dtype)
+        check_beta(xp, beta, neurons=neurons)
+        arrays = {
+            "weight": as_parameter(xp, weight, weight, dtype),
+            "bias": None if bias is None else as_parameter(xp, bias, weight, dtype),
+            "beta": beta if beta.ndim else xp.broadcast_to(beta, (neurons,)),
+        }
+        for name, array in arrays.items():
+            if array is not None:
+                check_finite(f"the {self._kind}'s {name}", array)
+            object.__setattr__(self, name, array)
+
+    _default_tau = math.nan
+    _kind = "layer"
+
+    @property
+    def n_inputs(self) -> int:
+        return int(self.weight.shape[1])
+
+    @property
+    def n_neurons(self) -> int:
+        return int(self.weight.shape[0])
+
+
+@dataclass(frozen=True, eq=False)
+class Layer(_Neurons):
+    """A hidden layer of neurons that fire at most once.
+
+    Parameters
+    ----------
+    weight : array (neurons, inputs)
+        float32 or float64; the whole layer takes its dtype.
+    bias : array (neurons,), optional
+        A constant current at every step.
+    beta : float or array (neurons,), optional
+        Decay per step, inside (0, 1); from tau = 10 ms at dt = 1 ms unless given. Say another
+        time constant as ``beta=beta_from_tau(tau, dt)``.
+    input_scale : {"unit", "normalised"}
+        Whether the current is multiplied by 1 or by 1 - beta.
+    threshold : float
+        Firing threshold, finite.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If shapes, values, libraries or devices do not fit.
+    """
+
+    threshold: float = 1.0
+    _default_tau = TAU_HIDDEN
+    _kind = "layer"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not math.isfinite(self.threshold):
+            raise ValueError(f"threshold must be finite, got {self.threshold}")
+
+
+@dataclass(frozen=True, eq=False)
+class Readout(_Neurons):
+    """The last layer: neurons that never fire, read out by their potential.
+
+    Parameters
+    ----------
+    kind : {"sum", "max"}
+        Whether the logits are the sum or the maximum of the potential over time.
+    weight, bias, beta, input_scale
+        As in `Layer`; beta comes from tau = 20 ms unless given.
+    """
+
+    kind: ReadoutKind = "sum"
+    _default_tau = TAU_READOUT
+    _kind = "readout"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_option("kind", self.kind, ReadoutKind)
+
+
+@dataclass(frozen=True, eq=False)
+class Network:
+    """Hidden layers and a readout; no state, no backend: arrays and how to use them.
+
+    Parameters
+    ----------
+    layers : sequence of Layer
+        Hidden layers, from the input on; may be empty.
+    readout : Readout
+    dt : float
+        The step in ms that the betas stand for; kept with the network for its users.
+
+    Raises
+    ------
+    ValueError
+        If a layer's inputs are not the neurons of the one before.
+    TypeError
+        If the layers belong to different libraries.
+
+    Examples
+    --------
+    >>> network = Network.random([784, 200, 10], seed=0)
+    >>> network.sizes
+    (784, 200, 10)
+    """
+
+    layers: tuple[Layer, ...]
+    readout: Readout
+    dt: float = 1.0
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "layers", tuple(self.layers))
+        parts = (*self.layers, self.readout)
+        for part, kind in zip(parts, (*[Layer] * len(self.layers), Readout), strict=True):
+            if not isinstance(part, kind):
+                raise TypeError(f"expected a {kind.__name__}, got {type(part).__name__}")
+        namespace(**{f"the weight of layer {i}": part.weight for i, part in enumerate(parts)})
+        for i, (before, after) in enumerate(zip(parts[:-1], parts[1:], strict=True)):
+            if after.n_inputs != before.n_neurons:
+                raise ValueError(
+                    f"layer {i} has {before.n_neurons} neurons and layer {i + 1} expects "
+                    f"{after.n_inputs} inputs"
+                )
+            if after.weight.dtype != before.weight.dtype:
+                raise TypeError(
+                    f"layer {i} is {before.weight.dtype} and layer {i + 1} {after.weight.dtype}"
+                )
+        if not 0 < self.dt < math.inf:
+            raise ValueError(f"dt must be positive and finite (ms), got {self.dt}")
+
+    @classmethod
+    def random(
+        cls,
+        sizes: Any,
+        *,
+        seed: Any = None,
+        tau: float = TAU_HIDDEN,
+        tau_readout: float = TAU_READOUT,
+        dt: float = 1.0,
+        readout: ReadoutKind = "sum",
+        input_scale: InputScale = "unit",
+        threshold: float = 1.0,
+        dtype: Any = np.float32,
+    ) -> Network:
+        """Weights from U(-sqrt(1/N), sqrt(1/N)), N inputs, and biases 0, as in the paper.
+
+        Parameters
+        ----------
+        sizes : sequence of int
+            Inputs, hidden layers, classes.
+        seed : int or numpy.random.Generator, optional
+        tau, tau_readout, dt : float
+            Time constants and step in ms.
+        """
+        sizes = [int(n) for n in sizes]
+        if len(sizes) < 2 or min(sizes) < 1:
+            raise ValueError(f"sizes must name at least inputs and classes, all >= 1, got {sizes}")
+        rng = np.random.default_rng(seed)
+
+        def parameters(n_in: int, n_out: int, time_constant: float) -> dict[str, Any]:
+            bound = math.sqrt(1 / n_in)
+            return {
+                "weight": rng.uniform(-bound, bound, (n_out, n_in)).astype(dtype),
+                "bias": np.zeros(n_out, dtype),
+                "beta": beta_from_tau(time_constant, dt),
+                "input_scale": input_scale,
+            }
+
+        hidden = [
+            Layer(**parameters(n_in, n_out, tau), threshold=threshold)
+            for n_in, n_out in zip(sizes[:-2], sizes[1:-1], strict=True)
+        ]
+        last = Readout(**parameters(sizes[-2], sizes[-1], tau_readout), kind=readout)
+        return cls(tuple(hidden), last, dt)
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """Number of inputs, of neurons in each hidden layer, and of classes."""
+        parts = (*self.layers, self.readout)
+        return (parts[0].n_inputs, *[part.n_neurons for part in parts])
+
+    @property
+    def dtype(self) -> Any:
+        return self.readout.weight.dtype
+
+    def to(self, backend: str, device: Any = None) -> Network:
+        """The same network with its parameters moved to a backend's arrays."""
+        move = backends.get(backend).asarray
+        return self._mapped(lambda array: move(array, device))
+
+    def _mapped(self, move: Callable[[Array], Array]) -> Network:
+        """The same network with every parameter passed through `move`."""
+
+        def moved(part: Any) -> Any:
+            arrays = {name: getattr(part, name) for name in _ARRAYS}
+            return replace(part, **{k: None if a is None else move(a) for k, a in arrays.items()})
+
+        return Network(tuple(map(moved, self.layers)), moved(self.readout), self.dt)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the network as a safetensors file, through a temporary name. See `load`."""
+        from . import _file
+
+        _file.save(self, path)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Network:
+        """Read a network written by `save`, as NumPy arrays. No pickle is involved.
+
+        Raises
+        ------
+        ValueError
+            If the file is truncated, foreign, inconsistent, or of a newer format version.
+        OSError
+            If it cannot be read.
+        """
+        from . import _file
+
+        return _file.load(path)
+
+
+def check_finite(name: str, array: Array) -> None:
+    """Refuse NaN and infinity, and say where the first one stands.
+
+    Raises
+    ------
+    ValueError
+        If there is one.
+    """
+    xp = namespace(array=array)
+    bad = ~xp.isfinite(array)
+    if bool(xp.any(bad)):
+        flat = int(xp.argmax(xp.reshape(xp.astype(bad, xp.uint8), (-1,))))
+        at = tuple(int(i) for i in np.unravel_index(flat, tuple(array.shape)))
+        raise ValueError(f"{name} holds {float(array[at])} at index {at}")

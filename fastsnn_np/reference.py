@@ -1,0 +1,154 @@
+"""The specification: the sequential definition in plain loops, one step after another.
+
+Everything else in this package is compared with these functions. They follow the paper's order of
+operations and are compiled by Numba only so that the comparison does not take all day; with
+``NUMBA_DISABLE_JIT=1`` they run as the Python you read.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numba
+import numpy as np
+
+from ._layer import LayerOutput, ReadoutOutput
+
+__all__ = ["StandardOutput", "layer", "readout", "standard_layer"]
+
+
+class StandardOutput(NamedTuple):
+    """What the standard, multi-spike layer gives."""
+
+    spikes: Any  #: bool (batch, neurons, time)
+    potential: Any  #: (batch, neurons, time)
+
+
+def layer(
+    x: Any,
+    weight: Any = None,
+    bias: Any = None,
+    /,
+    *,
+    beta: Any,
+    threshold: float = 1.0,
+    initial_potential: Any = None,
+    input_scale: str = "normalised",
+    return_potential: bool = False,
+) -> LayerOutput:
+    """Single-spike LIF layer, sequentially: what `fastsnn_np.layer` must give.
+
+    Parameters are those of `fastsnn_np.layer`; x is (batch, inputs, time), NumPy. Computed in
+    float64 unless x and all parameters are float32.
+    """
+    v, theta = _run(x, weight, bias, beta, initial_potential, input_scale, threshold, reset=False)
+    times = np.empty(v.shape[:2], np.int32)
+    _first_crossing(v, theta, times)
+    return LayerOutput(times, v[..., -1], v if return_potential else None)
+
+
+def readout(
+    x: Any,
+    weight: Any = None,
+    bias: Any = None,
+    /,
+    *,
+    beta: Any,
+    kind: str = "sum",
+    initial_potential: Any = None,
+    input_scale: str = "normalised",
+    return_potential: bool = False,
+) -> ReadoutOutput:
+    """Readout, sequentially: what `fastsnn_np.readout` must give (theta is infinite)."""
+    v, _ = _run(x, weight, bias, beta, initial_potential, input_scale, np.inf, reset=False)
+    logits = v.sum(axis=-1) if kind == "sum" else v.max(axis=-1)
+    return ReadoutOutput(logits, v[..., -1], v if return_potential else None)
+
+
+def standard_layer(
+    x: Any,
+    weight: Any = None,
+    bias: Any = None,
+    /,
+    *,
+    beta: Any,
+    threshold: float = 1.0,
+    initial_potential: Any = None,
+    input_scale: str = "normalised",
+) -> StandardOutput:
+    """Standard LIF layer, which may fire at every step (eq. 2).
+
+    V[t+1] = beta V[t] + (1 - beta) I[t+1] - theta S[t]: the reset, by subtraction, is felt one
+    step after the spike. Parameters are those of `layer`.
+    """
+    v, theta = _run(x, weight, bias, beta, initial_potential, input_scale, threshold, reset=True)
+    return StandardOutput(v > theta, v)
+
+
+def _run(
+    x: Any,
+    weight: Any,
+    bias: Any,
+    beta: Any,
+    initial: Any,
+    input_scale: str,
+    threshold: float,
+    reset: bool,
+) -> tuple[Any, Any]:
+    arrays = [np.asarray(a) for a in (x, weight, bias, beta, initial) if a is not None]
+    dtype = np.float32 if all(a.dtype == np.float32 for a in arrays) else np.float64
+    x = np.ascontiguousarray(x, dtype)
+    if weight is None:
+        current = x
+    else:
+        weight = np.ascontiguousarray(weight, dtype)
+        bias = np.zeros(len(weight), dtype) if bias is None else np.ascontiguousarray(bias, dtype)
+        current = np.empty((len(x), len(weight), x.shape[-1]), dtype)
+        _currents(x, weight, bias, current)
+    neurons = current.shape[1]
+    beta = np.array(np.broadcast_to(np.asarray(beta, dtype), (neurons,)))
+    scale = 1 - beta if input_scale == "normalised" else np.ones_like(beta)
+    v0 = np.array(
+        np.broadcast_to(np.asarray(0 if initial is None else initial, dtype), current.shape[:2])
+    )
+    v = np.empty_like(current)
+    theta = dtype(threshold)
+    _membrane(current, beta, scale, v0, theta, reset, v)
+    return v, theta
+
+
+@numba.njit(cache=True)
+def _currents(x, weight, bias, current):  # type: ignore[no-untyped-def]
+    batch, inputs, steps = x.shape
+    for b in range(batch):
+        for i in range(weight.shape[0]):
+            for t in range(steps):
+                total = bias[i]
+                for j in range(inputs):
+                    total += weight[i, j] * x[b, j, t]  # eq. 4
+                current[b, i, t] = total
+
+
+@numba.njit(cache=True)
+def _membrane(current, beta, scale, initial, threshold, reset, v):  # type: ignore[no-untyped-def]
+    batch, neurons, steps = current.shape
+    for b in range(batch):
+        for i in range(neurons):
+            before = initial[b, i]
+            for t in range(steps):
+                v[b, i, t] = beta[i] * before + scale[i] * current[b, i, t]  # eq. 2, 5
+                if reset and t > 0 and v[b, i, t - 1] > threshold:
+                    v[b, i, t] -= threshold  # the last term of eq. 2
+                before = v[b, i, t]
+
+
+@numba.njit(cache=True)
+def _first_crossing(v, threshold, times):  # type: ignore[no-untyped-def]
+    batch, neurons, steps = v.shape
+    for b in range(batch):
+        for i in range(neurons):
+            times[b, i] = steps
+            for t in range(steps):
+                if v[b, i, t] > threshold:  # eq. 3
+                    times[b, i] = t
+                    break

@@ -1,0 +1,97 @@
+"""Every check of the project as a nox session; `nox -l` lists them."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from pathlib import Path
+
+import nox
+
+nox.needs_version = ">=2024.10.9"
+nox.options.default_venv_backend = "virtualenv"
+nox.options.sessions = ["tests", "lint", "types", "wheel"]
+nox.options.error_on_missing_interpreters = True
+
+CONSTRAINTS = ("-c", "constraints.txt")
+BACKENDS = ["numpy", "numba", "torch", "strict"]
+if sys.platform != "darwin":
+    BACKENDS.append("cupy")  # wheels exist; without a GPU most of it is skipped, visibly
+
+
+def install(session: nox.Session, *groups: str, extras: str = "") -> None:
+    """Install the project, editable, and dependency groups at the tested versions."""
+    project = nox.project.load_toml("pyproject.toml")
+    wanted = nox.project.dependency_groups(project, *groups)
+    session.install(*CONSTRAINTS, "-e", f".{extras}", *wanted)
+
+
+def test(session: nox.Session, backend: str) -> None:
+    install(session, backend)
+    session.run("pytest", f"--backend={backend}", *session.posargs)
+
+
+@nox.session
+@nox.parametrize("backend", BACKENDS, ids=BACKENDS)
+def tests(session: nox.Session, backend: str) -> None:
+    """The tests of one backend; numpy also runs those that belong to none."""
+    test(session, backend)
+
+
+@nox.session(name="tests-jax")
+def tests_jax(session: nox.Session) -> None:
+    """The core on JAX, which has no backend module here and needs none."""
+    test(session, "jax")
+
+
+@nox.session
+def demo(session: nox.Session) -> None:
+    """Train on the shipped images, save, run every backend, print a table, write plots to demo/."""
+    session.install(*CONSTRAINTS, "-e", ".[torch,plot]")
+    session.run("python", "-m", "fastsnn_np", "demo", *session.posargs)
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Style and formatting."""
+    session.install(*CONSTRAINTS, *nox.project.dependency_groups(toml(), "lint"))
+    session.run("ruff", "check")
+    session.run("ruff", "format", "--check")
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """mypy, strict."""
+    install(session, "types")
+    session.run("mypy")
+
+
+@nox.session
+def wheel(session: nox.Session) -> None:
+    """Build sdist and wheel, install the wheel alone, and use it from an empty folder."""
+    session.install(*CONSTRAINTS, *nox.project.dependency_groups(toml(), "wheel"))
+    dist = Path(session.create_tmp()).resolve() / "dist"
+    shutil.rmtree(dist, ignore_errors=True)
+    session.run("python", "-m", "build", "--outdir", str(dist), silent=True)
+    (built,) = dist.glob("*.whl")
+    session.run("python", "-m", "pip", "uninstall", "-y", "fastsnn-np", silent=True)
+    session.install(*CONSTRAINTS, str(built))
+    empty = dist.parent / "empty"
+    empty.mkdir(exist_ok=True)
+    script = Path("tests/wheel_smoke.py").resolve()
+    session.chdir(empty)
+    session.run("python", str(script))
+
+
+@nox.session
+def benchmark(session: nox.Session) -> None:
+    """The benchmarks; `nox -s benchmark -- --help` lists the cases."""
+    install(session, "benchmark")
+    # Some machines pin a BLAS core type for compatibility; a benchmark wants the fastest.
+    env = {"OPENBLAS_CORETYPE": None, "OPENBLAS_L2_SIZE": None}
+    session.run("python", "-m", "benchmarks", *session.posargs, env={**os.environ, **env})
+
+
+def toml() -> dict:
+    return nox.project.load_toml("pyproject.toml")

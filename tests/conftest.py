@@ -1,0 +1,145 @@
+"""Array libraries as test parameters, and which of them a run is about."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import array_api_compat
+import numpy as np
+import pytest
+from hypothesis import settings
+
+from fastsnn_np._namespace import to_numpy
+
+settings.register_profile("fastsnn", deadline=None, derandomize=False, print_blob=True)
+settings.load_profile("fastsnn")
+
+# name of the parameter -> (the backend it is selected with, the module)
+LIBRARIES = {
+    "numpy": ("numpy", "numpy"),
+    "torch": ("torch", "torch"),
+    "strict": ("strict", "array_api_strict"),
+    "strict-device1": ("strict", "array_api_strict"),
+    "cupy": ("cupy", "cupy"),
+    "jax": ("jax", "jax.numpy"),
+}
+BACKENDS = ["numpy", "numba", "torch", "strict", "cupy", "jax"]
+
+
+@dataclass(frozen=True)
+class Library:
+    """An array library and a device of it, with a way in and a way out."""
+
+    name: str
+    xp: Any
+    device: Any
+
+    def asarray(self, x: Any, dtype: Any = None) -> Any:
+        host = np.array(x, dtype)  # a copy: tests may hold on to theirs
+        return self.xp.asarray(host, device=self.device)
+
+    def to_numpy(self, x: Any) -> Any:
+        if self.name.startswith("strict"):
+            x = x.to_device(self.xp.Device("CPU_DEVICE"))
+        return to_numpy(x)
+
+    def has_float64(self) -> bool:
+        return bool(self.asarray(np.ones(1)).dtype == self.xp.float64)
+
+
+def load(name: str) -> Library:
+    module = importlib.import_module(LIBRARIES[name][1])
+    if name.startswith("strict"):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            module.set_array_api_strict_flags(api_version="2024.12")
+        device = module.Device("device1" if name.endswith("device1") else "CPU_DEVICE")
+        return Library(name, module, device)
+    if name == "jax":
+        importlib.import_module("jax").config.update("jax_enable_x64", True)
+        return Library(name, module, None)
+    if name == "cupy" and not module.cuda.is_available():
+        try:
+            module.cuda.runtime.getDeviceCount()
+            reason = "no GPU"
+        except Exception as error:  # CuPy's own words are the reason
+            reason = str(error)
+        pytest.skip(f"CuPy {module.__version__} imports, but has no GPU here: {reason}")
+    return Library(name, array_api_compat.array_namespace(module.zeros(1)), None)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--backend",
+        action="append",
+        choices=BACKENDS,
+        help="run the tests of this backend only; it is an error if it is not installed",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    modules = {"numba": "numba", **dict(LIBRARIES.values())}
+    for name in config.getoption("--backend") or []:
+        try:
+            importlib.import_module(modules[name])
+        except ImportError as error:
+            raise pytest.UsageError(f"--backend={name}, but it is missing: {error}") from error
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "lib" not in metafunc.fixturenames:
+        return
+    chosen = metafunc.config.getoption("--backend")
+    names = [n for n, (backend, _) in LIBRARIES.items() if not chosen or backend in chosen]
+    marks = [pytest.param(n, marks=pytest.mark.backend(LIBRARIES[n][0])) for n in names]
+    metafunc.parametrize("lib", marks, indirect=True)
+
+
+@pytest.fixture(scope="session")
+def lib(request: pytest.FixtureRequest) -> Library:
+    name = request.param
+    try:
+        return load(name)
+    except ImportError as error:
+        return pytest.skip(f"not installed: {error}")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """With --backend: keep what belongs to it; what belongs to none runs with numpy.
+
+    Without: whatever is not installed is skipped, and says so.
+    """
+    chosen = config.getoption("--backend")
+    kept, dropped = [], []
+    for item in items:
+        marker = item.get_closest_marker("backend")
+        if marker is None and "fastsnn_np/torch" in str(item.path):
+            marker = pytest.mark.backend("torch").mark
+        name = marker.args[0] if marker else "numpy"
+        (kept if not chosen or name in chosen else dropped).append(item)
+        if not chosen and marker and name in ("torch", "numba") and not _installed(name):
+            item.add_marker(pytest.mark.skip(reason=f"{name} is not installed"))
+    items[:] = kept
+    config.hook.pytest_deselected(items=dropped)
+
+
+def _installed(name: str) -> bool:
+    return importlib.util.find_spec(name) is not None
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Doctests of the torch adapter import torch: leave them where torch is."""
+    if collection_path.name == "torch" and not _installed("torch"):
+        return True
+    return None
+
+
+@pytest.fixture
+def rng(request: pytest.FixtureRequest) -> np.random.Generator:
+    """Fresh numbers for every test, the same in every run."""
+    return np.random.default_rng(list(request.node.name.encode()))

@@ -1,0 +1,275 @@
+"""The registry, doctor, transfers, and the manners of compiled kernels."""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import os
+import re
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import fastsnn_np as fs
+from fastsnn_np import backends
+
+ROOT = Path(__file__).parents[1]
+
+
+def run(code, *, env=None, timeout=120):
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, **(env or {})},
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+def test_unknown_backends_name_the_known():
+    with pytest.raises(ValueError, match="no backend 'jax'; known: numpy, numba, torch, cupy"):
+        backends.get("jax")
+    with pytest.raises(ValueError, match="known: numpy"):
+        backends.status("")
+
+
+def test_available():
+    assert {"numpy", "numba"} <= set(backends.available()) <= set(backends.CAPABILITIES)
+
+
+def test_doctor_quotes_the_original_error(capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "cupy", None)
+    monkeypatch.delitem(sys.modules, "fastsnn_np.backends.cupy", raising=False)
+    fs.doctor()
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 1 + len(backends.CAPABILITIES)
+    assert re.search(rf"numpy +{np.__version__} +cpu", lines[1])
+    assert "not usable: ModuleNotFoundError: import of cupy halted" in lines[-1]
+    with pytest.raises(ImportError, match="import of cupy halted"):
+        fs.forward(np.ones((1, 1, 1)), backend="cupy")
+
+
+def test_doctor_from_the_command_line():
+    done = subprocess.run(
+        [sys.executable, "-m", "fastsnn_np", "doctor"], capture_output=True, text=True, check=True
+    )
+    assert [line.split()[0] for line in done.stdout.splitlines()[1:]] == list(backends.CAPABILITIES)
+
+
+def test_a_second_copy_is_refused():
+    """`import backends` from the repository's root would be another package."""
+    if not (ROOT / "backends").is_dir():
+        pytest.skip("not in a checkout")
+    code = "import sys; sys.path.insert(0, sys.argv[1]); import backends"
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(ROOT)], capture_output=True, text=True, check=False
+    )
+    assert "import fastsnn_np.backends: a second copy" in done.stderr
+
+
+def test_the_table_in_the_readme():
+    """Capabilities are declared once, in the registry."""
+    readme = (ROOT / "README.md").read_text()
+    for name, can in backends.CAPABILITIES.items():
+        row = (
+            f"| `{name}` | {can.arrays} | {', '.join(can.devices)} | {', '.join(can.engines)} | "
+            f"{'yes' if can.trains else 'no'} |"
+        )
+        assert row in readme, row
+
+
+@pytest.mark.backend("torch")
+def test_moves_to_torch(rng):
+    torch = pytest.importorskip("torch", reason="torch is not installed")
+    move = backends.get("torch").asarray
+    x = rng.random((3, 4))
+    x.flags.writeable = False
+    there = move(x)
+    assert torch.is_tensor(there)
+    np.testing.assert_array_equal(there.numpy(), x)
+    np.testing.assert_array_equal(move(x[::-1]).numpy(), x[::-1])
+    assert move(there) is there
+    back = backends.get("numpy").asarray(there.clone().requires_grad_())
+    assert isinstance(back, np.ndarray)
+    shared = np.zeros(3)
+    move(shared)[0] = 1
+    assert shared[0] == 1  # no copy where none is needed
+
+
+@pytest.mark.backend("cupy")
+def test_cupy_imports_and_says_what_is_missing():
+    """Without a GPU the module imports, and its own error comes through."""
+    cupy = importlib.import_module("cupy")
+    status = backends.status("cupy")
+    assert status.version == cupy.__version__
+    if cupy.cuda.is_available():
+        assert status.error is None
+        assert all(device.startswith("cuda:") for device in status.devices)
+    else:
+        assert re.match(r"CUDARuntimeError: cuda\w+", status.error)
+        with pytest.raises(cupy.cuda.runtime.CUDARuntimeError):
+            fs.forward(np.ones((1, 1, 1)), backend="cupy")
+
+
+@pytest.mark.backend("cupy")
+@pytest.mark.parametrize(("text", "index"), [("cuda", 0), ("cuda:2", 2), (1, 1), ("3", 3)])
+def test_cupy_devices(text, index):
+    assert backends.get("cupy")._index(text) == index
+    with pytest.raises(ValueError, match="'cuda', 'cuda:N' or N, got 'cpu'"):
+        backends.get("cupy")._index("cpu")
+
+
+@pytest.mark.backend("cupy")
+def test_cupy_hooks_on_a_stand_in(monkeypatch, rng):
+    """With no GPU, NumPy plays CuPy: the hooks' own lines run, and give what NumPy's give."""
+    import contextlib
+    import types
+
+    import scipy.signal
+
+    module = backends.get("cupy")
+    if module.cupy.cuda.is_available():
+        pytest.skip("a GPU is here: the hooks run in the core's tests")
+    monkeypatch.setattr(module, "cupy", np)
+    signal = types.SimpleNamespace(fftconvolve=scipy.signal.fftconvolve)
+    monkeypatch.setitem(sys.modules, "cupyx.scipy.signal", signal)
+    x, kernel = rng.random((2, 3, 40)).astype(np.float32), rng.random((1, 1, 40))
+    ours = module.fft_convolve(np, x, kernel.astype(np.float32))
+    np.testing.assert_array_equal(
+        ours, backends.get("numpy").fft_convolve(np, x, kernel.astype(np.float32))
+    )
+    index, values = rng.integers(0, 9, 30), rng.random(30)
+    np.testing.assert_allclose(
+        module.scatter_add(np, 9, index, values, contextlib.nullcontext()),
+        np.bincount(index, values, minlength=9),
+    )
+
+
+@pytest.mark.backend("numba")
+class TestKernels:
+    SPIKES = "fs.forward(np.full((4, 3, 9), 8.0), backend='numba').spike_times[0].tolist()"
+    SETUP = "import numpy as np, fastsnn_np as fs; from fastsnn_np.backends import _jit\n"
+
+    def test_is_not_the_reference(self):
+        from fastsnn_np import reference
+
+        numba = backends.get("numba")
+        assert numba.layer is not reference.layer
+        assert "reference" not in Path(numba.__file__).read_text().replace(
+            "fastsnn_np.reference", ""
+        )
+
+    def test_a_fork_after_a_parallel_kernel(self):
+        """OpenMP kills such a child when it starts threads; here its kernels run serially."""
+        if not hasattr(os, "fork"):
+            pytest.skip("no fork on this system")
+        out = run(
+            "import os, warnings; warnings.simplefilter('ignore')\n"
+            + self.SETUP
+            + f"a = {self.SPIKES}\nassert _jit.runs_parallel()\n"
+            "pid = os.fork()\n"
+            "if not pid:\n"
+            f"    os._exit(0 if not _jit.runs_parallel() and {self.SPIKES} == a else 3)\n"
+            "print(os.waitpid(pid, 0)[1])"
+        )
+        assert out == "0"
+
+    def test_two_threads_under_workqueue(self):
+        """That layer aborts the process when two threads enter it at once."""
+        out = run(
+            "import threading\n"
+            + self.SETUP
+            + f"def work():\n    for _ in range(200): {self.SPIKES}\n"
+            "threads = [threading.Thread(target=work) for _ in range(4)]\n"
+            "[t.start() for t in threads]; [t.join() for t in threads]\n"
+            "import numba; print(numba.threading_layer())",
+            env={"NUMBA_THREADING_LAYER": "workqueue", "NUMBA_NUM_THREADS": "2"},
+        )
+        assert out == "workqueue"
+
+    def test_serial_on_request(self):
+        out = run(
+            self.SETUP + f"{self.SPIKES}; print(_jit.runs_parallel())",
+            env={"FASTSNN_PARALLEL": "0"},
+        )
+        assert out == "False"
+
+    def test_kept_on_disk(self, tmp_path):
+        env = {"NUMBA_CACHE_DIR": str(tmp_path)}
+        code = self.SETUP + f"{self.SPIKES}\nfrom fastsnn_np.backends import numba as n\n"
+        code += "print(n._hidden._builds[True].stats.cache_hits)"
+        run(code, env=env)
+        assert sum(hits != 0 for hits in eval_counts(run(code, env=env))) == 1
+
+    def test_nowhere_to_keep_it(self, monkeypatch, caplog):
+        from fastsnn_np.backends import _jit
+
+        real = _jit.numba.njit
+
+        def njit(function, cache=False, **options):
+            if cache:
+                raise RuntimeError("cannot cache function 'f': no locator available")
+            return real(function, **options)
+
+        monkeypatch.setattr(_jit.numba, "njit", njit)
+        with caplog.at_level(logging.INFO, "fastsnn_np"):
+            assert _jit.compiled(lambda a: a + 1, parallel=False)(2) == 3
+        assert "not kept on disk" in caplog.text
+
+    def test_a_long_wait_is_announced(self, monkeypatch, caplog):
+        from fastsnn_np.backends import _jit
+
+        monkeypatch.setattr(_jit, "_ANNOUNCE_AFTER_S", 0.0)
+        kernel = _jit.Kernel(_slow_kernel)
+        monkeypatch.setenv("FASTSNN_PARALLEL", "0")
+        with caplog.at_level(logging.WARNING, "fastsnn_np"):
+            kernel(np.ones(3))
+            first = caplog.text
+            kernel(np.ones(3))
+        assert "compiling the kernel slow_kernel, once" in first
+        assert caplog.text == first
+
+    def test_threads_do_not_change_the_result(self, rng):
+        import numba
+
+        x = 4 * rng.random((16, 8, 50)).astype(np.float32)
+        results = []
+        for threads in (1, numba.config.NUMBA_NUM_THREADS):
+            numba.set_num_threads(threads)
+            results.append(fs.forward(x, backend="numba", return_potential=True).potentials[0])
+        np.testing.assert_array_equal(*results)
+
+
+def _slow_kernel(a):
+    return a.sum()
+
+
+def eval_counts(text):
+    """Cache hits of a dispatcher, from the Counter it printed."""
+    return [int(n) for n in re.findall(r": (\d+)", text)] or [0]
+
+
+def test_two_threads_at_once(rng):
+    """No state is shared between calls."""
+    x = 4 * rng.random((4, 3, 80))
+    expected = fs.forward(x).spike_times[0]
+    wrong = []
+
+    def work():
+        for _ in range(20):
+            if not (fs.forward(x).spike_times[0] == expected).all():
+                wrong.append(1)
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong

@@ -1,0 +1,201 @@
+"""Networks: building, checking, saving and loading."""
+
+from __future__ import annotations
+
+import json
+import os
+import struct
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import fastsnn_np as fs
+
+W = np.ones((3, 4), np.float32)
+
+
+def same(a, b):
+    """Every parameter equal to the bit, and every option."""
+    assert a.dt == b.dt
+    for x, y in zip((*a.layers, a.readout), (*b.layers, b.readout), strict=True):
+        for name in ("weight", "bias", "beta"):
+            u, v = getattr(x, name), getattr(y, name)
+            assert (u is None) == (v is None)
+            if u is not None:
+                assert u.dtype == v.dtype
+                assert u.tobytes() == v.tobytes()
+        assert x.input_scale == y.input_scale
+    assert [part.threshold for part in a.layers] == [part.threshold for part in b.layers]
+    assert a.readout.kind == b.readout.kind
+    return True
+
+
+@pytest.fixture
+def network():
+    rng = np.random.default_rng(0)
+    layers = (
+        fs.Layer(
+            rng.standard_normal((5, 4)),
+            rng.standard_normal(5),
+            rng.uniform(0.1, 0.999, 5),
+            threshold=0.7 + 1e-9,
+        ),
+        fs.Layer(rng.standard_normal((3, 5)), None, 0.5, input_scale="normalised"),
+    )
+    return fs.Network(layers, fs.Readout(rng.standard_normal((2, 3)), kind="max"), dt=0.1)
+
+
+def test_defaults_are_those_of_the_paper():
+    network = fs.Network.random([784, 200, 10], seed=0)
+    layer, readout = network.layers[0], network.readout
+    assert network.sizes == (784, 200, 10)
+    np.testing.assert_allclose(layer.beta, np.exp(-1 / 10), rtol=1e-7)
+    np.testing.assert_allclose(readout.beta, np.exp(-1 / 20), rtol=1e-7)
+    assert layer.beta.shape == (200,)
+    assert (layer.threshold, readout.kind, layer.input_scale) == (1.0, "sum", "unit")
+    bound = np.sqrt(1 / 784)
+    assert np.abs(layer.weight).max() <= bound
+    assert layer.weight.std() == pytest.approx(bound / np.sqrt(3), rel=0.01)
+    assert not layer.bias.any()
+    assert same(network, fs.Network.random([784, 200, 10], seed=0))
+
+
+def test_beta_is_rounded_once():
+    beta = fs.Layer(W, beta=fs.beta_from_tau(10.0)).beta
+    assert (beta == np.float32(np.exp(-0.1))).all()
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_save_and_load_to_the_bit(tmp_path, network, dtype):
+    network = network if dtype == np.float64 else fs.Network.random([4, 3, 2], seed=1)
+    network.save(tmp_path / "a.safetensors")
+    assert same(network, fs.Network.load(tmp_path / "a.safetensors"))
+    assert os.listdir(tmp_path) == ["a.safetensors"]
+
+
+def test_a_failed_save_leaves_the_old_file(tmp_path, network, monkeypatch):
+    path = tmp_path / "a.safetensors"
+    network.save(path)
+    before = path.read_bytes()
+
+    def broken(arrays, name, metadata):
+        with open(name, "wb") as file:
+            file.write(b"half")
+        raise OSError("disk full")
+
+    monkeypatch.setattr("safetensors.numpy.save_file", broken)
+    with pytest.raises(OSError, match="disk full"):
+        network.save(path)
+    assert path.read_bytes() == before
+    assert os.listdir(tmp_path) == ["a.safetensors"]
+
+
+def header_of(data):
+    (size,) = struct.unpack("<Q", data[:8])
+    return json.loads(data[8 : 8 + size]), data[8 + size :]
+
+
+def with_header(header, body):
+    text = json.dumps(header).encode()
+    return struct.pack("<Q", len(text)) + text + body
+
+
+def edited(data, **changes):
+    header, body = header_of(data)
+    ours = json.loads(header["__metadata__"]["fastsnn_np.network"])
+    ours.update(changes)
+    header["__metadata__"]["fastsnn_np.network"] = json.dumps(ours)
+    return with_header(header, body)
+
+
+def without(data, key):
+    header, body = header_of(data)
+    ours = json.loads(header["__metadata__"]["fastsnn_np.network"])
+    del ours[key]
+    header["__metadata__"]["fastsnn_np.network"] = json.dumps(ours)
+    return with_header(header, body)
+
+
+DAMAGE = [
+    (lambda d: d[: len(d) // 2], "truncated or no safetensors file"),
+    (lambda d: d[:5], "truncated or no safetensors file"),
+    (lambda d: b"", "truncated or no safetensors file"),
+    (lambda d: b"PK\x03\x04" + b"\0" * 100, "truncated or no safetensors file"),
+    (lambda d: struct.pack("<Q", 1 << 62) + d[8:], "truncated or no safetensors file"),
+    (
+        lambda d: with_header({**header_of(d)[0], "__metadata__": {}}, header_of(d)[1]),
+        "but not of a",
+    ),
+    (lambda d: edited(d, version=2), "format version 2, this fastsnn_np reads 1"),
+    (lambda d: without(d, "version"), "damaged network header"),
+    (lambda d: without(d, "dt"), "does not describe a network"),
+    (lambda d: edited(d, dt=-1), "dt must be positive"),
+    (lambda d: edited(d, dt="soon"), "does not describe a network"),
+    (lambda d: edited(d, layers=[{"threshold": 1.0}] * 3), "layers.2"),
+    (lambda d: edited(d, layers=[{"nonsense": 1.0}] * 2), "nonsense"),
+    (lambda d: edited(d, readout={"kind": "mean"}), "'sum', 'max'"),
+    (lambda d: edited(d, layers=7), "does not describe a network"),
+]
+
+
+@pytest.mark.parametrize(("damage", "words"), DAMAGE, ids=range(len(DAMAGE)))
+def test_damaged_files(tmp_path, network, damage, words):
+    path = tmp_path / "a.safetensors"
+    network.save(path)
+    path.write_bytes(damage(path.read_bytes()))
+    with pytest.raises(ValueError, match=words):
+        fs.Network.load(path)
+
+
+def test_a_missing_file(tmp_path):
+    with pytest.raises(FileNotFoundError):
+        fs.Network.load(tmp_path / "nowhere.safetensors")
+    with pytest.raises(FileNotFoundError):
+        fs.forward(np.ones((1, 4, 3)), tmp_path / "nowhere.safetensors")
+
+
+def test_a_pickle_is_not_loaded(tmp_path):
+    code = "import pickle, sys; pickle.dump(print, open(sys.argv[1], 'wb'))"
+    path = tmp_path / "evil.pkl"
+    subprocess.run([sys.executable, "-c", code, str(path)], check=True)
+    with pytest.raises(ValueError, match="no safetensors file"):
+        fs.Network.load(path)
+
+
+nan = W.copy()
+nan[1, 2] = np.nan
+
+BAD = [
+    (lambda: fs.Layer(nan), ValueError, r"the layer's weight holds nan at index \(1, 2\)"),
+    (lambda: fs.Readout(W, np.array([0, np.inf, 0])), ValueError, "readout's bias holds inf"),
+    (lambda: fs.Layer(W, np.ones(4)), ValueError, r"bias must have shape \(3,\)"),
+    (lambda: fs.Layer(W[0]), ValueError, "weight must have axes"),
+    (lambda: fs.Layer(np.ones((0, 4))), ValueError, "must not be empty"),
+    (lambda: fs.Layer(W.astype(np.float16)), TypeError, "float16"),
+    (lambda: fs.Layer([[1.0]]), TypeError, "must be an array"),
+    (lambda: fs.Layer(W, beta=1.5), ValueError, r"inside \(0, 1\)"),
+    (lambda: fs.Layer(W, beta=np.full(4, 0.5)), ValueError, "one value a neuron"),
+    (lambda: fs.Layer(W, threshold=float("inf")), ValueError, "threshold must be finite"),
+    (lambda: fs.Layer(W, input_scale="none"), ValueError, "'normalised', 'unit'"),
+    (lambda: fs.Readout(W, kind="mean"), ValueError, "'sum', 'max'"),
+    (lambda: fs.Network((fs.Readout(W),), fs.Readout(W)), TypeError, "expected a Layer"),
+    (lambda: fs.Network((), fs.Layer(W)), TypeError, "expected a Readout"),
+    (lambda: fs.Network((fs.Layer(W),), fs.Readout(W)), ValueError, "3 neurons .* expects 4"),
+    (
+        lambda: fs.Network((fs.Layer(W),), fs.Readout(np.ones((2, 3)))),
+        TypeError,
+        "float32 and layer 1 float64",
+    ),
+    (lambda: fs.Network((), fs.Readout(W), dt=0), ValueError, "dt must be positive"),
+    (lambda: fs.Network.random([5]), ValueError, "at least inputs and classes"),
+    (lambda: fs.Network.random([5, 0, 2]), ValueError, "all >= 1"),
+    (lambda: fs.Network.random([5, 2], tau_readout=-1.0), ValueError, "tau must be positive"),
+]
+
+
+@pytest.mark.parametrize(("call", "error", "words"), BAD, ids=range(len(BAD)))
+def test_bad_parameters(call, error, words):
+    with pytest.raises(error, match=words):
+        call()
