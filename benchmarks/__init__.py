@@ -1,0 +1,1 @@
+"""Cases as data (`cases`), one gated runner (`runner`), and `python -m benchmarks`."""

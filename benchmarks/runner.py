@@ -1,0 +1,138 @@
+"""Measure contestants against each other: outputs first, then time, interleaved, as ratios.
+
+A ratio is reported only where the case's own check finds that the contestants' outputs agree.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import statistics
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from importlib import metadata
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Bar:
+    """`faster` should take at most 1/at_least of the time of `than`."""
+
+    faster: str
+    than: str
+    at_least: float
+
+
+@dataclass(frozen=True)
+class Duel:
+    """Contestants on one and the same input, ready to be called."""
+
+    contestants: dict[str, Callable[[], Any]]
+    #: gets what each contestant returned; returns a remark for the table or raises AssertionError
+    check: Callable[[dict[str, Any]], str]
+
+
+@dataclass(frozen=True)
+class Case:
+    """A name, what is measured, how to set it up, and what is hoped for."""
+
+    name: str
+    about: str
+    setup: Callable[[], Duel]
+    bars: tuple[Bar, ...] = ()
+    rounds: int = 15
+
+
+@dataclass
+class Measurement:
+    """Seconds of every round, by contestant, after a check that passed."""
+
+    case: Case
+    remark: str
+    seconds: dict[str, list[float]] = field(default_factory=dict)
+
+    def median(self, name: str) -> float:
+        return statistics.median(self.seconds[name])
+
+    def spread(self, name: str) -> float:
+        """Half the distance between the quartiles, relative to the median."""
+        low, _, high = statistics.quantiles(self.seconds[name], n=4)
+        return (high - low) / 2 / self.median(name)
+
+    def ratio(self, bar: Bar) -> float:
+        return self.median(bar.than) / self.median(bar.faster)
+
+
+def measure(case: Case, *, rounds: int | None = None) -> Measurement:
+    """Run the check, warm up, then time the contestants in turns.
+
+    Raises
+    ------
+    AssertionError
+        If the outputs disagree; nothing is timed then.
+    """
+    duel = case.setup()
+    outputs = {name: call() for name, call in duel.contestants.items()}
+    result = Measurement(case, duel.check(outputs))
+    del outputs
+    for call in duel.contestants.values():
+        call()
+    result.seconds = {name: [] for name in duel.contestants}
+    for _ in range(rounds or case.rounds):
+        for name, call in duel.contestants.items():
+            start = time.perf_counter()
+            kept = call()
+            result.seconds[name].append(time.perf_counter() - start)
+            del kept  # freeing is not timed for some and not for others
+    return result
+
+
+def report(result: Measurement) -> tuple[str, bool]:
+    """A Markdown table of one case, and whether every bar is met."""
+    case = result.case
+    lines = [
+        f"### {case.name}",
+        "",
+        case.about,
+        "",
+        "| contestant | median | spread |",
+        "|---|---|---|",
+    ]
+    for name in result.seconds:
+        milliseconds = f"{1e3 * result.median(name):.3g} ms"
+        lines.append(f"| {name} | {milliseconds} | ± {100 * result.spread(name):.0f} % |")
+    lines.append("")
+    met = True
+    for bar in case.bars:
+        ratio = result.ratio(bar)
+        met &= ratio >= bar.at_least
+        verdict = "met" if ratio >= bar.at_least else "NOT met"
+        lines.append(
+            f"* {bar.faster} is {ratio:.2f} times as fast as {bar.than} "
+            f"(at least {bar.at_least:.2f}: {verdict})"
+        )
+    if result.remark:
+        lines.append(f"* outputs agree: {result.remark}")
+    return "\n".join(lines), met
+
+
+def machine(packages: Iterable[str]) -> str:
+    """What it ran on: processor, threads, versions, and settings that change the speed."""
+    model = platform.processor() or platform.machine()
+    try:
+        with open("/proc/cpuinfo") as file:
+            model = next(line.split(":")[1].strip() for line in file if "model name" in line)
+    except (OSError, StopIteration):
+        pass
+    versions = []
+    for package in packages:
+        try:
+            versions.append(f"{package} {metadata.version(package)}")
+        except metadata.PackageNotFoundError:
+            versions.append(f"no {package}")
+    settings = [f"{k}={v}" for k, v in os.environ.items() if k.startswith(("OPENBLAS", "NUMBA"))]
+    return (
+        f"{model}, {os.cpu_count()} cores; Python {platform.python_version()}, "
+        f"{', '.join(versions)}; {', '.join(settings) or 'no BLAS or Numba settings'}"
+    )
