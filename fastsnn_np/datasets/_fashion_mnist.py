@@ -173,4 +173,4 @@ def read_idx(path: str | os.PathLike[str]) -> Any:
         raise ValueError(f"{path} is truncated or no gzip file: {error}") from error
     if len(data) != size:
         raise ValueError(f"{path} should hold {size} bytes for shape {shape}, got {len(data)}")
-    return np.frombuffer(data, np.uint8).reshape(shape)
+    return np.frombuffer(data, np.uint8).reshape(shape).copy()  # of our own, so writable

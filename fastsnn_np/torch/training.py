@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ..backends.torch import asarray
 from ..spikes import SpikeTimes
 from .modules import FastSNN
 
@@ -126,7 +127,7 @@ def _checked_labels(x: Any, labels: Any, n_inputs: int, n_classes: int, device: 
             f"x has {held.shape[1]} neurons, shape {tuple(held.shape)}, "
             f"and the model expects {n_inputs}"
         )
-    labels = torch.as_tensor(labels, device=device)
+    labels = asarray(labels, device)
     if labels.shape != held.shape[:1] or len(labels) == 0:
         raise ValueError(f"{len(held)} samples and labels of shape {tuple(labels.shape)}")
     if labels.is_floating_point() or not (labels.min() >= 0 and labels.max() < n_classes):
