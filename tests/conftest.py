@@ -6,7 +6,6 @@ import importlib
 import importlib.util
 import warnings
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import array_api_compat
@@ -130,13 +129,6 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 def _installed(name: str) -> bool:
     return importlib.util.find_spec(name) is not None
-
-
-def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """Doctests of the torch adapter import torch: leave them where torch is."""
-    if collection_path.name == "torch" and not _installed("torch"):
-        return True
-    return None
 
 
 @pytest.fixture
