@@ -11,7 +11,7 @@ import nox
 
 nox.needs_version = ">=2024.10.9"
 nox.options.default_venv_backend = "virtualenv"
-nox.options.sessions = ["tests", "lint", "types", "wheel"]
+nox.options.sessions = ["tests", "tests-bounds", "lint", "types", "wheel"]
 nox.options.error_on_missing_interpreters = True
 
 CONSTRAINTS = ("-c", "constraints.txt")
@@ -43,6 +43,22 @@ def tests(session: nox.Session, backend: str) -> None:
 def tests_jax(session: nox.Session) -> None:
     """The core on JAX, which has no backend module here and needs none."""
     test(session, "jax")
+
+
+@nox.session(name="tests-bounds")
+def tests_bounds(session: nox.Session) -> None:
+    """The event kernels with every array access checked, serial and compiled afresh.
+
+    Inside a parallel loop an IndexError is lost, and a warm cache holds unchecked code.
+    """
+    install(session, "numba")
+    checks = {
+        "NUMBA_BOUNDSCHECK": "1",
+        "NUMBA_CACHE_DIR": session.create_tmp(),
+        "FASTSNN_PARALLEL": "0",
+    }
+    tests = ["tests/test_events.py", "tests/test_chunks.py", "tests/test_forward.py"]
+    session.run("pytest", "--backend=numba", *tests, *session.posargs, env=checks)
 
 
 @nox.session

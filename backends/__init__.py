@@ -31,7 +31,7 @@ class Capability:
 
 CAPABILITIES = {
     "numpy": Capability("NumPy", ("cpu",), ("dense",), trains=False),
-    "numba": Capability("NumPy", ("cpu",), ("dense kernel",), trains=False),
+    "numba": Capability("NumPy", ("cpu",), ("event", "dense kernel"), trains=False),
     "torch": Capability("Torch", ("cpu", "cuda", "any other of Torch"), ("dense",), trains=True),
     "cupy": Capability("CuPy", ("cuda",), ("dense",), trains=False),
 }

@@ -45,22 +45,19 @@ class Kernel:
         self._function = function
         self._builds: dict[bool, Any] = {}
 
-    def __call__(self, *args: Any) -> Any:
-        parallel = runs_parallel()
+    def __call__(self, *args: Any, small: bool = False) -> Any:
+        """Run it: in parallel, unless the work is `small` or threads are out of the question."""
+        parallel = not small and runs_parallel()
         build = self._builds.get(parallel)
         if build is None:
             build = self._builds[parallel] = compiled(self._function, parallel=parallel)
+        if getattr(build, "signatures", ["jit disabled"]):
+            return _enter(build, parallel, args)
         announce = threading.Timer(_ANNOUNCE_AFTER_S, self._announce)
         announce.daemon = True
-        first_call = not getattr(build, "signatures", ["jit disabled"])
-        if first_call:
-            announce.start()
+        announce.start()
         try:
-            if not parallel:
-                return build(*args)
-            with _lock:
-                _State.parallel_has_run = True
-                return build(*args)
+            return _enter(build, parallel, args)
         finally:
             announce.cancel()
 
@@ -69,6 +66,17 @@ class Kernel:
             "compiling the kernel %s, once: the result is kept on disk",
             self._function.__name__.lstrip("_"),
         )
+
+
+def _enter(build: Any, parallel: bool, args: tuple[Any, ...]) -> Any:
+    if not parallel:
+        return build(*args)
+    with _lock:
+        _State.parallel_has_run = True
+        return build(*args)
+
+
+helper = numba.njit(error_model="numpy")  # compiled into the kernels that call it
 
 
 def compiled(function: Callable[..., Any], *, parallel: bool) -> Any:

@@ -1,12 +1,15 @@
-"""NumPy arrays through Numba kernels: decay and first spike fused in one pass over the current.
+"""NumPy arrays through Numba kernels.
 
-Each row of the current, one neuron of one sample, is read once; no potential is written unless it
-is asked for. The input currents are NumPy's matrix product. The specification these kernels are
+Sparse input goes to the event engine, ``events``. Dense input is multiplied by NumPy, and decay and
+first spike are fused in one pass over the current: each row, one neuron of one sample, is read
+once, and no potential is written unless it is asked for. The specification that all kernels are
 compared with is ``fastsnn_np.reference``.
 """
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Callable
 from typing import Any
 
 import numba
@@ -16,10 +19,17 @@ from fastsnn_np._currents import currents
 from fastsnn_np._decay import InputScale, check_beta, check_option
 from fastsnn_np._layer import LayerOutput, ReadoutKind, ReadoutOutput
 from fastsnn_np._namespace import float_dtype, require_time_axis
+from fastsnn_np.backends import events
 from fastsnn_np.backends._jit import Kernel
 from fastsnn_np.backends.numpy import asarray
+from fastsnn_np.network import Layer
+from fastsnn_np.network import Readout as ReadoutLayer
 
-__all__ = ["asarray", "devices", "layer", "readout", "version"]
+__all__ = ["as_parameter", "asarray", "bind", "devices", "layer", "readout", "version"]
+
+TAKES_EVENTS = True  # sparse input is not made dense for this engine
+_DENSEST = 0.15  # of a dense input computed as events; measured, see benchmarks/README.md
+_log = logging.getLogger("fastsnn_np")
 
 
 def version() -> str:
@@ -86,6 +96,72 @@ def readout(
     )
 
 
+def as_parameter(x: Any, device: Any = None) -> Any:
+    """A parameter for this backend: a weight is stored transposed, as the event kernels read it."""
+    x = asarray(x, device)
+    return np.asfortranarray(x) if x.ndim == 2 else x
+
+
+def bind(part: Layer | ReadoutLayer) -> Callable[..., Any]:
+    """A layer or readout made ready: its weights are laid out and checked once.
+
+    The callable takes `Events`, `SpikeTimes` or a dense array; a dense one is turned into events
+    where they are sparse enough for that to pay.
+    """
+    weights = events.weights_of(part.weight, part.bias, part.beta, part.input_scale)
+    dtype = weights.weight.dtype
+    hidden = isinstance(part, Layer)
+    options: dict[str, Any] = {"beta": part.beta, "input_scale": part.input_scale}
+    options |= {"threshold": part.threshold} if hidden else {"kind": part.kind}  # type: ignore[union-attr]
+
+    def run(
+        x: Any,
+        *,
+        initial_potential: Any = None,
+        return_potential: bool = False,
+        to_the_end: bool = False,
+    ) -> Any:
+        if isinstance(x, np.ndarray) and not _is_sparse(x):
+            more = {"initial_potential": initial_potential, "return_potential": return_potential}
+            x = x.astype(dtype, copy=False)
+            return (layer if hidden else readout)(x, part.weight, part.bias, **options, **more)
+        rows = events.rows_of(x, dtype)
+        keep = None
+        if return_potential:
+            keep = np.empty((len(rows.ptr), rows.ptr.shape[1] - 1, part.n_neurons), dtype)
+        if hidden:
+            out: Any = events.hidden(
+                rows,
+                weights,
+                threshold=part.threshold,  # type: ignore[union-attr]
+                initial=initial_potential,
+                to_the_end=to_the_end,
+                keep=keep,
+            )
+        else:
+            summed = part.kind == "sum"  # type: ignore[union-attr]
+            out = events.readout(rows, weights, summed=summed, initial=initial_potential, keep=keep)
+        kind: Any = LayerOutput if hidden else ReadoutOutput
+        potential = None if keep is None else keep.transpose(0, 2, 1)
+        return kind(out[0], out.final, potential)
+
+    return run
+
+
+def _is_sparse(x: Any) -> bool:
+    """Whether a dense array is worth turning into events, judged by a few of its samples."""
+    some = x[:: max(1, len(x) // 8)]
+    density = np.count_nonzero(some) / max(some.size, 1)
+    sparse = bool(x.ndim == 3 and density <= _DENSEST)
+    _log.info(
+        "dense input of density %.1f %%: %s (events up to %.0f %%)",
+        100 * density,
+        "computed as events" if sparse else "computed as a matrix product",
+        100 * _DENSEST,
+    )
+    return sparse
+
+
 def _prepare(x: Any, weight: Any, bias: Any, beta: Any, initial: Any, input_scale: str) -> Any:
     """The current as (rows, time), and beta, scale and V0 as arrays the kernels can index."""
     if weight is None and bias is not None:
@@ -121,7 +197,7 @@ def _hidden(  # type: ignore[no-untyped-def]
         for t in range(steps):
             v = b * v + s * current[row, t]  # eq. 5
             if -tiny < v < tiny:
-                v *= 0  # denormal numbers are slow, and silence is long
+                v -= v  # denormal numbers are slow, and silence is long
             if v > threshold and first == steps:  # eq. 3 and 6
                 first = t
             if potential.size:
@@ -138,12 +214,12 @@ def _readout(  # type: ignore[no-untyped-def]
     for row in numba.prange(rows):
         i = row % beta.shape[0]
         b, s, v = beta[i], scale[i], initial[row]
-        total = v * 0
-        largest = v * 0 - np.inf
+        total = current.dtype.type(0)
+        largest = current.dtype.type(-np.inf)
         for t in range(steps):
             v = b * v + s * current[row, t]
             if -tiny < v < tiny:
-                v *= 0
+                v -= v
             total += v
             largest = max(largest, v)
             if potential.size:

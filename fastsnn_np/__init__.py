@@ -10,9 +10,11 @@ from ._currents import currents
 from ._decay import beta_from_tau, decay
 from ._doctor import doctor
 from ._first_spike import FirstSpike, first_spike, first_spike_times, g, phi, threshold
-from ._forward import Result, forward
+from ._forward import forward, prepare, stream
 from ._layer import LayerOutput, ReadoutOutput, layer, readout
 from ._neuron import normalise
+from ._prepared import Prepared
+from ._result import Result, State
 from .network import Layer, Network, Readout
 from .spikes import Events, SpikeTimes
 
@@ -24,10 +26,12 @@ __all__ = [
     "Layer",
     "LayerOutput",
     "Network",
+    "Prepared",
     "Readout",
     "ReadoutOutput",
     "Result",
     "SpikeTimes",
+    "State",
     "backends",
     "beta_from_tau",
     "currents",
@@ -42,8 +46,10 @@ __all__ = [
     "layer",
     "normalise",
     "phi",
+    "prepare",
     "readout",
     "reference",
+    "stream",
     "threshold",
 ]
 

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import inspect
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
-from types import ModuleType
+from dataclasses import replace
 from typing import Any, Literal
 
 import numpy as np
 
-from . import _layer, backends
-from ._decay import Method, beta_from_tau, check_option
-from ._namespace import Array, as_dtype, device_of, float_dtype, is_array, library_name, namespace
-from .network import TAU_HIDDEN, Network, check_finite
+from ._decay import Method, check_option
+from ._namespace import Array, namespace
+from ._prepared import Prepared
+from ._result import Result, State
+from .network import Network
 from .spikes import Events, SpikeTimes
 
 Layout = Literal["bnt", "btn", "tbn"]
@@ -25,23 +24,6 @@ _AXES = {
     "tbn": "(time, batch, neurons)",
 }
 _ORDER = {"btn": (0, 2, 1), "tbn": (1, 2, 0)}
-
-
-@dataclass(frozen=True)
-class Result:
-    """What `forward` gives; all arrays belong to the library and device it computed on."""
-
-    spike_times: tuple[Array, ...]  #: int32 (batch, neurons) a hidden layer; n_steps = never
-    spike_counts: tuple[Array, ...]  #: int32 (batch,) a hidden layer
-    logits: Array | None  #: (batch, classes); None without a network
-    prediction: Array | None  #: integer (batch,), the class of the largest logit
-    potentials: tuple[Array, ...] | None  #: (batch, neurons, time) a layer, the readout last
-    n_steps: int
-
-    def __repr__(self) -> str:
-        shapes = ", ".join(str(tuple(times.shape)) for times in self.spike_times)
-        logits = None if self.logits is None else tuple(self.logits.shape)
-        return f"Result(spike_times: {shapes}; logits: {logits}; n_steps={self.n_steps})"
 
 
 def forward(
@@ -56,6 +38,8 @@ def forward(
     check_finite: bool = True,
     batch_size: int | None = None,
     progress: bool = False,
+    state: State | None = None,
+    return_state: bool = False,
 ) -> Result:
     """Run single-spike neurons on input spikes or currents.
 
@@ -87,6 +71,11 @@ def forward(
         Compute this many samples at a time, for data sets that do not fit at once.
     progress : bool
         Whether to show a progress bar over these batches (needs tqdm).
+    state : State, optional
+        Continue a recording: the ``state`` of the result of the chunk of time before this one.
+        Neurons that have fired stay silent, and the logits count all steps so far.
+    return_state : bool
+        Whether the result carries a `State` to continue from; so it does where `state` is given.
 
     Returns
     -------
@@ -116,157 +105,104 @@ def forward(
     check_option("method", method, Method)
     if batch_size is not None and not (isinstance(batch_size, int) and batch_size >= 1):
         raise ValueError(f"batch_size must be a whole number of at least 1, got {batch_size!r}")
+    if batch_size is not None and (state is not None or return_state):
+        raise ValueError("a state belongs to one batch: give no batch_size with it")
     x = _in_layout(x, layout)
-    run = _Run(x, network, backend, device, method, return_potential, check_finite)
+    run = Prepared(
+        network,
+        beside=x,
+        backend=backend,
+        device=device,
+        method=method,
+        return_potential=return_potential,
+        return_state=return_state,
+        check=check_finite,
+    )
     size = batch_size or max(_length(x), 1)
     # What NumPy would warn of is looked for below, in every library, and raised.
     with np.errstate(invalid="ignore", over="ignore") if check_finite else nullcontext():
-        parts = [run(part) for part in _batches(x, size, progress)]
+        parts = [run(part, state) for part in _batches(x, size, progress)]
     return parts[0] if len(parts) == 1 else _joined(parts)
 
 
-class _Run:
-    """The choices of one call of `forward`, made once and applied to every batch."""
+def prepare(
+    network: Network | str | os.PathLike[str],
+    *,
+    backend: str = "numba",
+    device: Any = None,
+    method: Method = "block",
+    return_potential: bool = False,
+    return_state: bool = False,
+    check_finite: bool = True,
+) -> Prepared:
+    """A network made ready: checked, moved and laid out once, for many calls with little in each.
 
-    def __init__(
-        self,
-        x: Any,
-        network: Any,
-        backend: str | None,
-        device: Any,
-        method: str,
-        return_potential: bool,
-        check: bool,
-    ) -> None:
-        self.engine: ModuleType = _layer
-        self.move = None
-        self.options = {"return_potential": return_potential}
-        self.check = check
-        if isinstance(network, (str, os.PathLike)):
-            network = Network.load(network)
-            if backend is None:  # read from disk: put where x is, since it was nowhere yet
-                network = _beside(network, x)
-        if network is not None and not isinstance(network, Network):
-            raise TypeError(
-                f"network must be a fastsnn_np.Network or a path, got {type(network).__name__}"
-            )
-        if backend is not None:
-            module = backends.get(backend)
-            self.move = lambda array: module.asarray(array, device)
-            network = None if network is None else network.to(backend, device)
-            self.engine = module if hasattr(module, "layer") else _layer
-        self.hidden_options: dict[str, Any] = {}
-        if "method" in inspect.signature(self.engine.layer).parameters:
-            self.hidden_options["method"] = method
-        elif method != "block":
-            raise ValueError(f"method={method!r} is for the dense core; {backend} has its own")
-        self.network = network
+    The parameters are those of `forward`. The network's arrays should not be changed afterwards:
+    the prepared network may have copies.
 
-    def __call__(self, x: Any) -> Result:
-        x = self._dense(x)
-        return self._single(x) if self.network is None else self._network(x, self.network)
+    Returns
+    -------
+    Prepared
+        A callable from an input with axes (batch, neurons, time) to a `Result`.
 
-    def _dense(self, x: Any) -> Array:
-        """The batch as a dense array of the working dtype, on the device that computes."""
-        if isinstance(x, SpikeTimes) and self.move is not None:
-            x = SpikeTimes(self.move(x.times), x.n_steps)
-        if isinstance(x, Events):
-            like = np.empty(0, np.float32)
-            like = like if self.move is None else self.move(like)
-            dtype = None if self.network is None else self.network.dtype
-            self._same_place(like)
-            x = x.to_dense(like, dtype)
-        elif isinstance(x, SpikeTimes):
-            self._same_place(x.times)
-            x = x.to_dense(None if self.network is None else self.network.dtype)
-        elif self.move is not None:
-            x = self.move(x)
-        self._same_place(x)
-        xp = namespace(x=x)
-        dtype = float_dtype(xp, x=x)
-        return as_dtype(xp, x, dtype if self.network is None else self.network.dtype)
+    Examples
+    --------
+    >>> import numpy as np
+    >>> run = prepare(Network.random([3, 4, 2], seed=0), backend="numpy")
+    >>> run(np.ones((1, 3, 10))).logits.shape
+    (1, 2)
+    """
+    check_option("method", method, Method)
+    return Prepared(
+        network,
+        backend=backend,
+        device=device,
+        method=method,
+        return_potential=return_potential,
+        return_state=return_state,
+        check=check_finite,
+    )
 
-    def _same_place(self, x: Array) -> None:
-        if self.network is None:
-            return
-        try:
-            namespace(x=x, network=self.network.readout.weight)
-        except (TypeError, ValueError) as error:
-            raise type(error)(
-                f"{error}. network.to(...) gives the network on another backend"
-            ) from None
 
-    def _single(self, x: Array) -> Result:
-        out = self.engine.layer(
-            x, beta=beta_from_tau(TAU_HIDDEN), **self.options, **self.hidden_options
-        )
-        self._finite(x, out.final_potential, "the layer")
-        potentials = None if out.potential is None else (out.potential,)
-        counts = (_count(out.times, x.shape[-1]),)
-        return Result((out.times,), counts, None, None, potentials, int(x.shape[-1]))
+def stream(
+    network: Network | str | os.PathLike[str],
+    chunks: Iterable[Array | SpikeTimes | Events],
+    *,
+    backend: str = "numba",
+    device: Any = None,
+    state: State | None = None,
+) -> Iterator[Result]:
+    """Run a recording that never ends, chunk by chunk of time; memory does not grow with it.
 
-    def _network(self, x: Array, network: Network) -> Result:
-        xp = namespace(x=x)
-        steps = int(x.shape[-1])
-        if x.shape[-2] != network.sizes[0]:
-            raise ValueError(
-                f"x has {x.shape[-2]} neurons, shape {tuple(x.shape)} as (batch, neurons, time), "
-                f"and the network expects {network.sizes[0]}"
-            )
-        times, counts, potentials = [], [], []
-        spikes = x
-        for i, layer in enumerate(network.layers):
-            out = self.engine.layer(
-                spikes,
-                layer.weight,
-                layer.bias,
-                beta=layer.beta,
-                threshold=layer.threshold,
-                input_scale=layer.input_scale,
-                **self.options,
-                **self.hidden_options,
-            )
-            self._finite(x, out.final_potential, f"layer {i}")
-            times.append(out.times)
-            counts.append(_count(out.times, steps))
-            potentials.append(out.potential)
-            spikes = SpikeTimes(out.times, steps).to_dense(network.dtype)
-        last = network.readout
-        read = self.engine.readout(
-            spikes,
-            last.weight,
-            last.bias,
-            beta=last.beta,
-            kind=last.kind,
-            input_scale=last.input_scale,
-            **self.options,
-        )
-        self._finite(x, read.final_potential, "the readout")
-        potentials.append(read.potential)
-        return Result(
-            tuple(times),
-            tuple(counts),
-            read.logits,
-            xp.argmax(read.logits, axis=-1),
-            tuple(potentials) if self.options["return_potential"] else None,
-            steps,
-        )
+    Parameters
+    ----------
+    network, backend, device
+        As in `forward`.
+    chunks : iterable of arrays, SpikeTimes or Events
+        Consecutive stretches of time of the same samples, each (batch, neurons, time) and of any
+        length.
+    state : State, optional
+        To continue from.
 
-    def _finite(self, x: Array, final: Array, where: str) -> None:
-        """Raise if a NaN or an infinity came in, and say where: x, a parameter, or an overflow."""
-        if not self.check:
-            return
-        xp = namespace(final=final)
-        if bool(xp.all(xp.isfinite(final))):
-            return
-        check_finite("x, as (batch, neurons, time),", x)
-        if self.network is not None:
-            for i, part in enumerate((*self.network.layers, self.network.readout)):
-                name = "the readout" if part is self.network.readout else f"layer {i}"
-                for array in ("weight", "bias", "beta"):
-                    if getattr(part, array) is not None:
-                        check_finite(f"{array} of {name}", getattr(part, array))
-        raise ValueError(f"the potential of {where} overflows {final.dtype}")
+    Yields
+    ------
+    Result
+        One a chunk. ``spike_times`` are steps within the chunk; ``state.spike_times`` count from
+        the first chunk's start, and logits and prediction are those of everything so far.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> network = Network.random([3, 4, 2], seed=0)
+    >>> chunks = (np.ones((1, 3, 50)) for _ in range(4))
+    >>> [result.state.step for result in stream(network, chunks, backend="numpy")]
+    [50, 100, 150, 200]
+    """
+    run = prepare(network, backend=backend, device=device, return_state=True)
+    for chunk in chunks:
+        result = run(_in_layout(chunk, "bnt"), state)
+        state = result.state
+        yield result
 
 
 def _in_layout(x: Any, layout: str) -> Any:
@@ -289,20 +225,6 @@ def _in_layout(x: Any, layout: str) -> Any:
     return x
 
 
-def _beside(network: Network, x: Any) -> Network:
-    """A network of NumPy arrays moved to the library and device of x."""
-    like = x.times if isinstance(x, SpikeTimes) else x
-    if not is_array(like):
-        return network
-    xp = namespace(x=like)
-    name = library_name(xp)
-    if name == "numpy":
-        return network
-    if name in backends.CAPABILITIES:
-        return network.to(name, device_of(like))
-    return network._mapped(lambda a: xp.asarray(a, device=device_of(like)))
-
-
 def _length(x: Any) -> int:
     return len(x) if isinstance(x, (SpikeTimes, Events)) else int(x.shape[0])
 
@@ -318,11 +240,6 @@ def _batches(x: Any, size: int, progress: bool) -> Iterator[Any]:
         starts = tqdm(starts, unit="batch")
     for start in starts:
         yield x if size >= count else x[start : start + size]
-
-
-def _count(times: Array, steps: int) -> Array:
-    xp = namespace(times=times)
-    return xp.sum(xp.astype(times < steps, xp.int32), axis=-1, dtype=xp.int32)
 
 
 def _joined(parts: list[Result]) -> Result:

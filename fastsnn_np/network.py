@@ -228,10 +228,11 @@ class Network:
 
     def to(self, backend: str, device: Any = None) -> Network:
         """The same network with its parameters moved to a backend's arrays."""
-        move = backends.get(backend).asarray
-        return self._mapped(lambda array: move(array, device))
+        module = backends.get(backend)
+        move = getattr(module, "as_parameter", module.asarray)
+        return self.mapped(lambda array: move(array, device))
 
-    def _mapped(self, move: Callable[[Array], Array]) -> Network:
+    def mapped(self, move: Callable[[Array], Array]) -> Network:
         """The same network with every parameter passed through `move`."""
 
         def moved(part: Any) -> Any:

@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from ._forward import Result, forward
+from ._forward import forward
+from ._result import Result
 from .network import Network
 from .spikes import SpikeTimes
 

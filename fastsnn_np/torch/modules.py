@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import array_api_compat.torch as xp
 import torch
@@ -13,8 +13,11 @@ from .._currents import currents
 from .._decay import InputScale, beta_from_tau, check_beta, check_option, decay_unchecked
 from .._layer import ReadoutKind
 from .._namespace import require_time_axis
-from ..spikes import SpikeTimes
+from ..spikes import Events, SpikeTimes
 from .functional import Gradient, check_gradient, first_spike
+
+Engine = Literal["auto", "dense", "event"]
+Keep = Literal["nothing", "potential"]
 
 
 class _Neurons(nn.Module):
@@ -39,7 +42,9 @@ class _Neurons(nn.Module):
         check_option("input_scale", input_scale, InputScale)
         self.input_scale = input_scale
         empty = torch.empty(n_neurons, device=device, dtype=dtype)
-        self.weight = nn.Parameter(torch.empty(n_neurons, n_inputs, device=device, dtype=dtype))
+        # transposed in memory, as the event kernels read it; to everyone else (neurons, inputs)
+        weight = torch.empty(n_inputs, n_neurons, device=device, dtype=dtype).t()
+        self.weight = nn.Parameter(weight)
         self.bias = nn.Parameter(torch.empty_like(empty)) if bias else None
         beta = torch.full_like(empty, beta_from_tau(tau, dt))
         check_beta(xp, beta)
@@ -59,10 +64,15 @@ class _Neurons(nn.Module):
     def potential(self, x: Tensor, initial_potential: Tensor | None = None) -> Tensor:
         """Membrane potential without reset, (..., neurons, time)."""
         require_time_axis("x", x)
-        beta = _Inside.apply(self.beta)
+        beta = self.inside_beta()
         current = currents(x, self.weight, self.bias)
         v: Tensor = decay_unchecked(xp, current, beta, initial_potential, self.input_scale)
         return v
+
+    def inside_beta(self) -> Tensor:
+        """beta, held inside (0, 1) whatever an optimiser did to it."""
+        beta: Tensor = _Inside.apply(self.beta)
+        return beta
 
     def extra_repr(self) -> str:
         n, k = self.weight.shape
@@ -188,6 +198,13 @@ class FastSNN(nn.Module):
     readout : {"sum", "max"}
     learn_beta, threshold, input_scale, gradient, slope
         As in `FastLIF`, for every layer.
+    engine : {"auto", "dense", "event"}
+        "event" computes on the events, on the CPU, at a cost that follows the spikes; "dense" on
+        dense tensors, on any device. "auto" takes the event engine for `SpikeTimes` and `Events`
+        where it can, and the dense one otherwise.
+    keep : {"nothing", "potential"}
+        Whether the event engine computes the potential again in the backward pass, or keeps it:
+        batch x neurons x steps numbers a layer for, at best, a third less time.
 
     Examples
     --------
@@ -210,10 +227,16 @@ class FastSNN(nn.Module):
         input_scale: InputScale = "unit",
         gradient: Gradient = "straight_through",
         slope: float = 10.0,
+        engine: Engine = "auto",
+        keep: Keep = "nothing",
         device: Any = None,
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
+        check_option("engine", engine, Engine)
+        check_option("keep", keep, Keep)
+        self.engine, self.keep = engine, keep
+        self._pages: list[Any] = []  # reused by keep="potential"
         sizes = [int(n) for n in sizes]
         if len(sizes) < 2:
             raise ValueError(f"sizes must name at least inputs and classes, got {sizes}")
@@ -233,19 +256,58 @@ class FastSNN(nn.Module):
         self.readout = Readout(*sizes[-2:], tau=tau_readout, kind=readout, **shared)
         self.dt = dt
 
-    def forward(self, x: Tensor | SpikeTimes, *, return_spikes: bool = False) -> Any:
-        """Logits (batch, classes) of inputs (batch, inputs, time) or `SpikeTimes` of tensors.
+    def forward(self, x: Tensor | SpikeTimes | Events, *, return_spikes: bool = False) -> Any:
+        """Logits (batch, classes) of inputs (batch, inputs, time), dense or sparse.
 
-        With ``return_spikes=True`` also the spikes of every hidden layer, a list.
+        With ``return_spikes=True`` also the spikes of every hidden layer, a list of dense tensors;
+        the dense engine computes them.
         """
+        if self._uses_events(x, return_spikes):
+            return self._by_events(x)
+        weight = self.readout.weight
         if isinstance(x, SpikeTimes):
-            x = x.to_dense(self.readout.weight.dtype)
+            x = x.to_dense(weight.dtype)
+        elif isinstance(x, Events):
+            x = x.to_dense(weight.detach(), weight.dtype)
         spikes = []
         for layer in self.layers:
             x = layer(x)
             spikes.append(x)
         logits = self.readout(x)
         return (logits, spikes) if return_spikes else logits
+
+    def _uses_events(self, x: Any, return_spikes: bool) -> bool:
+        if self.engine == "dense" or (self.engine == "auto" and isinstance(x, Tensor)):
+            return False
+        from .event import supports  # imports numba, which only this engine needs
+
+        reason = "it does not return spikes" if return_spikes else None
+        reason = reason or supports(x, self.readout.weight)
+        if reason is not None and self.engine == "event":
+            raise ValueError(f"engine='event' cannot compute this: {reason}; use engine='dense'")
+        return reason is None
+
+    def _by_events(self, x: Any) -> Tensor:
+        from .event import Options, logits
+
+        hidden = self._hidden()
+        parts = (*hidden, self.readout)
+        inputs = x.n_neurons if isinstance(x, (SpikeTimes, Events)) else x.shape[1]
+        if inputs != self.sizes[0]:
+            raise ValueError(f"x has {inputs} neurons and the model expects {self.sizes[0]}")
+        if isinstance(x, Tensor):
+            require_time_axis("x", x)
+        options = Options(
+            [layer.threshold for layer in hidden],
+            [layer.gradient == "paper" for layer in hidden],
+            [layer.slope for layer in hidden],
+            [part.input_scale for part in parts],
+            self.readout.kind == "sum",
+            self.keep,
+            self._pages,
+        )
+        parameters = [p for part in parts for p in (part.weight, part.bias, part.inside_beta())]
+        return logits(x, options, parameters)
 
     @property
     def sizes(self) -> tuple[int, ...]:
@@ -269,6 +331,7 @@ class FastSNN(nn.Module):
         learn_beta: bool = True,
         gradient: Gradient = "straight_through",
         slope: float = 10.0,
+        engine: Engine = "auto",
         device: Any = None,
     ) -> FastSNN:
         """A module with the parameters of a `fastsnn_np.Network`, bit for bit.
@@ -277,11 +340,12 @@ class FastSNN(nn.Module):
         """
         check_gradient(gradient, slope)
         network = network.to("torch", device)
-        model = cls(network.sizes, dt=network.dt, dtype=network.dtype)
+        model = cls(network.sizes, dt=network.dt, engine=engine, device=device, dtype=network.dtype)
         for module, part in zip(
             (*model._hidden(), model.readout), (*network.layers, network.readout), strict=True
         ):
-            module.weight = nn.Parameter(part.weight.clone())
+            with torch.no_grad():
+                module.weight.copy_(part.weight)
             module.bias = None if part.bias is None else nn.Parameter(part.bias.clone())
             beta = cast(Tensor, part.beta).clone()
             del module.beta
@@ -316,6 +380,6 @@ def _arrays(module: _Neurons) -> dict[str, Any]:
     return {
         "weight": host(module.weight),
         "bias": None if module.bias is None else host(module.bias),
-        "beta": host(_Inside.apply(module.beta)),
+        "beta": host(module.inside_beta()),
         "input_scale": module.input_scale,
     }

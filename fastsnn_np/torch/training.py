@@ -110,7 +110,7 @@ def evaluate(
 
 def _pick(x: Tensor | SpikeTimes, picked: Tensor) -> Tensor | SpikeTimes:
     if isinstance(x, SpikeTimes):
-        return SpikeTimes(x.times[picked], x.n_steps)
+        return SpikeTimes.unchecked(x.times[picked], x.n_steps)
     return x[picked]
 
 

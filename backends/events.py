@@ -1,0 +1,276 @@
+"""The event engine: layers whose cost follows the spikes, on NumPy arrays.
+
+`rows_of` brings any input into the kernels' form, `hidden` and `readout` run one layer forward,
+`hidden_backward` and `readout_backward` give its gradients in closed form. Everything is validated
+here; the kernels in ``_event_kernels`` check nothing.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numba
+import numpy as np
+
+from fastsnn_np._currents import check_weights
+from fastsnn_np._decay import InputScale, check_beta, check_option
+from fastsnn_np._namespace import float_dtype
+from fastsnn_np.backends import _event_kernels as kernels
+from fastsnn_np.spikes import Events, SpikeTimes
+
+_NARROWEST = 32  # neurons a tile, below which walking the events costs more than adding rows
+_SMALL = 4096  # additions below which waking threads costs more than they save
+
+
+class Rows(NamedTuple):
+    """Events as the kernels read them: those of sample b, step t are ptr[b, t] : ptr[b, t + 1]."""
+
+    ptr: Any  #: int64 (batch, steps + 1)
+    indices: Any  #: int32
+    values: Any  #: of the working dtype; empty if every event is of size 1
+    n_inputs: int
+
+
+class Weights(NamedTuple):
+    """A layer's parameters as the kernels read them."""
+
+    weight: Any  #: (inputs, neurons), C-contiguous: an event adds one row
+    bias: Any
+    beta: Any
+    scale: Any  #: 1 - beta or 1
+    unit: bool
+
+
+class Hidden(NamedTuple):
+    """What a hidden layer gives, and what its backward pass needs."""
+
+    times: Any
+    final: Any
+    potential: Any  #: (batch, steps, neurons), time before neurons; empty unless kept
+
+
+class Readout(NamedTuple):
+    """What a readout gives, and what its backward pass needs."""
+
+    logits: Any
+    where: Any  #: the first step of the maximum
+    final: Any
+    potential: Any
+
+
+class Gradients(NamedTuple):
+    """Of one layer; `current` is dL/dI (batch, steps, neurons), or empty."""
+
+    weight: Any  #: (inputs, neurons)
+    bias: Any
+    beta: Any
+    initial: Any
+    current: Any
+
+
+def rows_of(x: Any, dtype: Any) -> Rows:
+    """`Events`, `SpikeTimes` or a dense (batch, neurons, time) array as rows of events."""
+    if isinstance(x, Events):
+        values = np.empty(0, dtype) if x.values is None else x.values.astype(dtype, copy=False)
+        return Rows(x.indptr, x.indices, values, x.n_neurons)
+    if isinstance(x, SpikeTimes):
+        return rows_of_times(np.ascontiguousarray(x.times), x.n_steps, dtype)
+    x = np.ascontiguousarray(x)
+    batch, neurons, steps = x.shape
+    ptr = np.empty((batch, steps + 1), np.int64)
+    kernels.count_events(x, ptr)
+    ptr[:, 0] = 0
+    ptr[1:, 0] = ptr[:-1, 1:].sum(axis=1).cumsum()
+    np.cumsum(ptr, axis=1, out=ptr)
+    count = int(ptr[-1, -1]) if batch else 0
+    indices = np.empty(count, np.int32)
+    values = np.empty(0 if x.dtype == np.bool_ else count, dtype)
+    kernels.fill_events(x, ptr, indices, values)
+    return Rows(ptr, indices, values, neurons)
+
+
+def rows_of_times(times: Any, steps: int, dtype: Any) -> Rows:
+    """Spike times (batch, neurons), known to be right, as rows of events."""
+    batch, neurons = times.shape
+    ptr = np.empty((batch, steps + 1), np.int64)
+    indices = np.empty(batch * neurons, np.int32)
+    kernels.sort_times(times, steps, ptr, indices, small=batch * neurons < _SMALL)
+    return Rows(ptr, indices, np.empty(0, dtype), neurons)
+
+
+def by_input(rows: Rows) -> tuple[Any, Any, Any]:
+    """The events in the order of their inputs, for sums over each input's events."""
+    pointers = np.empty((rows.ptr.shape[0], rows.n_inputs + 1), np.int64)
+    steps, sizes = np.empty_like(rows.indices), np.empty_like(rows.values)
+    kernels.sort_by_input(rows[:3], pointers, steps, sizes)
+    return pointers, steps, sizes
+
+
+def weights_of(weight: Any, bias: Any, beta: Any, input_scale: InputScale) -> Weights:
+    """Check a layer's parameters and lay them out; a weight stored transposed is not copied."""
+    check_weights(weight, bias)
+    check_option("input_scale", input_scale, InputScale)
+    dtype = float_dtype(np, weight=weight)
+    neurons = len(weight)
+    beta = np.asarray(beta, dtype)
+    check_beta(np, beta, neurons=neurons)
+    beta = np.ascontiguousarray(np.broadcast_to(beta, (neurons,)))
+    bias = np.zeros(neurons, dtype) if bias is None else np.ascontiguousarray(bias, dtype)
+    unit = input_scale == "unit"
+    scale = np.ones_like(beta) if unit else 1 - beta
+    return Weights(np.ascontiguousarray(weight.T, dtype), bias, beta, scale, unit)
+
+
+def hidden(
+    rows: Rows,
+    weights: Weights,
+    *,
+    threshold: float,
+    initial: Any = None,
+    to_the_end: bool = False,
+    keep: Any = None,
+) -> Hidden:
+    """One hidden layer forward; V is written to `keep`, (batch, steps, neurons), if it is given."""
+    batch, neurons, initial, tiny = _shapes(rows, weights, initial)
+    dtype = weights.weight.dtype
+    times = np.empty((batch, neurons), np.int32)
+    final = np.empty((batch, neurons), dtype)
+    potential = np.empty((0, 0, 0), dtype) if keep is None else keep
+    width = _tile(weights, items=batch)
+    kernels.hidden(
+        rows[:3],
+        weights[:4],
+        initial,
+        tiny,
+        width,
+        dtype.type(threshold),
+        to_the_end or keep is not None,
+        times,
+        final,
+        potential,
+        small=_is_small(rows, weights),
+    )
+    return Hidden(times, final, potential)
+
+
+def readout(
+    rows: Rows, weights: Weights, *, summed: bool, initial: Any = None, keep: Any = None
+) -> Readout:
+    """The readout forward; `keep` as in `hidden`."""
+    batch, classes, initial, tiny = _shapes(rows, weights, initial)
+    dtype = weights.weight.dtype
+    logits, final = np.empty((2, batch, classes), dtype)
+    where = np.empty((batch, classes), np.int32)
+    potential = np.empty((0, 0, 0), dtype) if keep is None else keep
+    small = _is_small(rows, weights)
+    outputs = (logits, where, final, potential)
+    width = _tile(weights, items=batch)
+    kernels.readout(rows[:3], weights[:4], initial, tiny, width, summed, *outputs, small=small)
+    return Readout(*outputs)
+
+
+def readout_backward(
+    rows: Rows, weights: Weights, out: Readout, dlogits: Any, *, summed: bool, initial: Any = None
+) -> Gradients:
+    """Gradients of the readout from those of its logits."""
+    batch, classes, initial, tiny = _shapes(rows, weights, initial)
+    shares = min(numba.get_num_threads(), max(batch, 1))
+    gradients = _empty_gradients(rows, weights, shares)
+    current = np.empty((batch, rows.ptr.shape[1] - 1, classes), weights.weight.dtype)
+    gradients = gradients._replace(current=current)
+    kernels.readout_backward(
+        rows[:3],
+        by_input(rows),
+        weights[:4],
+        initial,
+        tiny,
+        _tile(weights, items=shares),
+        weights.unit,
+        (summed, out.where, np.ascontiguousarray(dlogits)),
+        tuple(gradients),
+    )
+    return _summed(gradients, weights)
+
+
+def hidden_backward(
+    rows: Rows,
+    weights: Weights,
+    out: Hidden,
+    above: Any,
+    above_weight: Any,
+    *,
+    threshold: float,
+    slope: float,
+    paper: bool,
+    initial: Any = None,
+    keep_current: bool = False,
+) -> Gradients:
+    """Gradients of a hidden layer from dL/dI of the layer above, (batch, steps, neurons above).
+
+    `above_weight` is that layer's weight as (neurons above, neurons), C-contiguous.
+    """
+    batch, neurons, initial, tiny = _shapes(rows, weights, initial)
+    dtype, steps = weights.weight.dtype, rows.ptr.shape[1] - 1
+    shares = min(numba.get_num_threads(), max(batch, 1))
+    width = _tile(weights, items=shares)
+    gradients = _empty_gradients(rows, weights, shares)
+    if keep_current:
+        gradients = gradients._replace(current=np.empty((batch, steps, neurons), dtype))
+    kernels.hidden_backward(
+        rows[:3],
+        by_input(rows),
+        weights[:4],
+        initial,
+        tiny,
+        width,
+        weights.unit,
+        (dtype.type(threshold), dtype.type(slope), paper),
+        (out.times, out.potential),
+        (above, above_weight),
+        tuple(gradients),
+    )
+    return _summed(gradients, weights)
+
+
+def _shapes(rows: Rows, weights: Weights, initial: Any) -> tuple[int, int, Any, Any]:
+    batch = rows.ptr.shape[0]
+    inputs, neurons = weights.weight.shape
+    dtype = weights.weight.dtype
+    if rows.n_inputs != inputs:
+        raise ValueError(f"x has {rows.n_inputs} neurons and the weights expect {inputs}")
+    if initial is None:
+        initial = np.zeros((batch, neurons), dtype)
+    else:
+        initial = np.ascontiguousarray(np.broadcast_to(initial, (batch, neurons)), dtype)
+    return batch, neurons, initial, np.finfo(dtype).smallest_normal
+
+
+def _tile(weights: Weights, *, items: int) -> int:
+    """Neurons a tile: as many as the kernels take, but work for every thread."""
+    neurons = weights.weight.shape[1]
+    tiles = -(-numba.get_num_threads() // max(items, 1))
+    tiles = max(min(tiles, neurons // _NARROWEST), -(-neurons // kernels.WIDEST), 1)
+    return int(-(-neurons // tiles))
+
+
+def _is_small(rows: Rows, weights: Weights) -> bool:
+    return bool(rows.ptr.size * weights.weight.shape[1] < _SMALL)
+
+
+def _empty_gradients(rows: Rows, weights: Weights, shares: int) -> Gradients:
+    inputs, neurons = weights.weight.shape
+    dtype = weights.weight.dtype
+    return Gradients(
+        np.zeros((shares, inputs, neurons), dtype),
+        np.zeros((shares, neurons), dtype),
+        np.zeros((shares, neurons), dtype),
+        np.empty((rows.ptr.shape[0], neurons), dtype),
+        np.empty((0, 0, 0), dtype),
+    )
+
+
+def _summed(gradients: Gradients, weights: Weights) -> Gradients:
+    """The shares of the samples added up, always in the same order."""
+    weight, bias, beta = (g[0] if len(g) == 1 else g.sum(axis=0) for g in gradients[:3])
+    beta = beta if weights.unit else beta / weights.scale
+    return Gradients(weight, bias, beta, *gradients[3:])
