@@ -104,6 +104,7 @@ def wheel(session: nox.Session) -> None:
 def benchmark(session: nox.Session) -> None:
     """The benchmarks; `nox -s benchmark -- --help` lists the cases."""
     install(session, "benchmark")
+    session.install(*CONSTRAINTS, "--no-deps", "snntorch")  # its own needs are for data sets
     # Some machines pin a BLAS core type for compatibility; a benchmark wants the fastest.
     env = {"OPENBLAS_CORETYPE": None, "OPENBLAS_L2_SIZE": None}
     session.run("python", "-m", "benchmarks", *session.posargs, env={**os.environ, **env})

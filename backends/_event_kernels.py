@@ -40,6 +40,8 @@ def drive(b, t, rows, weight, first, n, s):
     """acc = bias + the weight rows of the events of a step, eight to a pass over acc (eq. 4)."""
     ptr, indices, values = rows
     e, end = ptr[b, t], ptr[b, t + 1]
+    if e == end:
+        return  # `leak` takes the bias then
     last = first + n
     for i in range(n):
         s[ACC + i] = s[BIAS + i]
@@ -70,21 +72,27 @@ def drive(b, t, rows, weight, first, n, s):
 
 
 @helper
-def leak(n, s, tiny):
+def leak(n, s, tiny, from_bias):
     """V = beta V + scale I (eq. 5); what decays into denormal numbers, which are slow, is 0."""
-    for i in range(n):
-        x = s[BETA + i] * s[V + i] + s[SCALE + i] * s[ACC + i]
-        s[V + i] = x if abs(x) >= tiny else x - x
+    if from_bias:  # a step without events
+        for i in range(n):
+            x = s[BETA + i] * s[V + i] + s[SCALE + i] * s[BIAS + i]
+            s[V + i] = x if abs(x) >= tiny else x - x
+    else:
+        for i in range(n):
+            x = s[BETA + i] * s[V + i] + s[SCALE + i] * s[ACC + i]
+            s[V + i] = x if abs(x) >= tiny else x - x
 
 
 @helper
 def replay(b, rows, weight, initial, tiny, first, n, s, v):
     """The potential of one tile of one sample: v[t + 1] at step t, v[0] before the first."""
+    ptr = rows[0]
     for i in range(n):
         s[V + i] = v[0, i] = initial[b, first + i]
     for t in range(v.shape[0] - 1):
         drive(b, t, rows, weight, first, n, s)
-        leak(n, s, tiny)
+        leak(n, s, tiny, ptr[b, t] == ptr[b, t + 1])
         for i in range(n):
             v[t + 1, i] = s[V + i]
 
@@ -244,7 +252,7 @@ def hidden(rows, weights, initial, tiny, width, threshold, to_the_end, times, fi
             s[V + i] = initial[b, first + i]
         for t in range(steps):
             drive(b, t, rows, weight, first, n, s)
-            leak(n, s, tiny)
+            leak(n, s, tiny, ptr[b, t] == ptr[b, t + 1])
             for i in range(n):
                 crossing = np.int32(t) if s[V + i] > threshold else never  # eq. 3
                 fired[i] = min(fired[i], crossing)  # eq. 6
@@ -274,7 +282,7 @@ def readout(rows, weights, initial, tiny, width, summed, logits, where, final, p
             logits[b, first + i] = 0
         for t in range(steps):
             drive(b, t, rows, weight, first, n, s)
-            leak(n, s, tiny)
+            leak(n, s, tiny, ptr[b, t] == ptr[b, t + 1])
             for i in range(n):
                 c = first + i
                 if summed:

@@ -44,6 +44,7 @@ class Kernel:
     def __init__(self, function: Callable[..., Any]) -> None:
         self._function = function
         self._builds: dict[bool, Any] = {}
+        self._ready: set[bool] = set()  # builds that have run, and so are compiled
 
     def __call__(self, *args: Any, small: bool = False) -> Any:
         """Run it: in parallel, unless the work is `small` or threads are out of the question."""
@@ -51,15 +52,17 @@ class Kernel:
         build = self._builds.get(parallel)
         if build is None:
             build = self._builds[parallel] = compiled(self._function, parallel=parallel)
-        if getattr(build, "signatures", ["jit disabled"]):
+        if parallel in self._ready:
             return _enter(build, parallel, args)
         announce = threading.Timer(_ANNOUNCE_AFTER_S, self._announce)
         announce.daemon = True
         announce.start()
         try:
-            return _enter(build, parallel, args)
+            result = _enter(build, parallel, args)
         finally:
             announce.cancel()
+        self._ready.add(parallel)
+        return result
 
     def _announce(self) -> None:
         _log.warning(
@@ -76,7 +79,9 @@ def _enter(build: Any, parallel: bool, args: tuple[Any, ...]) -> Any:
         return build(*args)
 
 
-helper = numba.njit(error_model="numpy")  # compiled into the kernels that call it
+helper = numba.njit(
+    error_model="numpy", fastmath={"contract"}
+)  # compiled into the kernels that call it
 
 
 def compiled(function: Callable[..., Any], *, parallel: bool) -> Any:
@@ -87,7 +92,12 @@ def compiled(function: Callable[..., Any], *, parallel: bool) -> Any:
         function.__code__, function.__globals__, function.__name__ + suffix, function.__defaults__
     )
     twin.__qualname__ = function.__qualname__ + suffix
-    options: dict[str, Any] = {"parallel": parallel, "nogil": True, "error_model": "numpy"}
+    options: dict[str, Any] = {
+        "parallel": parallel,
+        "nogil": True,
+        "error_model": "numpy",
+        "fastmath": {"contract"},
+    }
     try:
         return numba.njit(twin, cache=True, **options)
     except RuntimeError as error:

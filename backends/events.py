@@ -19,7 +19,7 @@ from fastsnn_np.backends import _event_kernels as kernels
 from fastsnn_np.spikes import Events, SpikeTimes
 
 _NARROWEST = 32  # neurons a tile, below which walking the events costs more than adding rows
-_SMALL = 4096  # additions below which waking threads costs more than they save
+_SMALL = 300_000  # operations, some 50 us, below which waking threads costs more than it saves
 
 
 class Rows(NamedTuple):
@@ -39,6 +39,7 @@ class Weights(NamedTuple):
     beta: Any
     scale: Any  #: 1 - beta or 1
     unit: bool
+    tiny: Any  #: the smallest normal number of the dtype
 
 
 class Hidden(NamedTuple):
@@ -94,7 +95,7 @@ def rows_of_times(times: Any, steps: int, dtype: Any) -> Rows:
     batch, neurons = times.shape
     ptr = np.empty((batch, steps + 1), np.int64)
     indices = np.empty(batch * neurons, np.int32)
-    kernels.sort_times(times, steps, ptr, indices, small=batch * neurons < _SMALL)
+    kernels.sort_times(times, steps, ptr, indices, small=8 * batch * neurons < _SMALL)
     return Rows(ptr, indices, np.empty(0, dtype), neurons)
 
 
@@ -118,7 +119,8 @@ def weights_of(weight: Any, bias: Any, beta: Any, input_scale: InputScale) -> We
     bias = np.zeros(neurons, dtype) if bias is None else np.ascontiguousarray(bias, dtype)
     unit = input_scale == "unit"
     scale = np.ones_like(beta) if unit else 1 - beta
-    return Weights(np.ascontiguousarray(weight.T, dtype), bias, beta, scale, unit)
+    tiny = np.finfo(dtype).smallest_normal
+    return Weights(np.ascontiguousarray(weight.T, dtype), bias, beta, scale, unit, tiny)
 
 
 def hidden(
@@ -242,7 +244,7 @@ def _shapes(rows: Rows, weights: Weights, initial: Any) -> tuple[int, int, Any, 
         initial = np.zeros((batch, neurons), dtype)
     else:
         initial = np.ascontiguousarray(np.broadcast_to(initial, (batch, neurons)), dtype)
-    return batch, neurons, initial, np.finfo(dtype).smallest_normal
+    return batch, neurons, initial, weights.tiny
 
 
 def _tile(weights: Weights, *, items: int) -> int:
@@ -254,7 +256,8 @@ def _tile(weights: Weights, *, items: int) -> int:
 
 
 def _is_small(rows: Rows, weights: Weights) -> bool:
-    return bool(rows.ptr.size * weights.weight.shape[1] < _SMALL)
+    work = len(rows.indices) + 4 * rows.ptr.size  # a step costs about what four events do
+    return bool(work * weights.weight.shape[1] < _SMALL)
 
 
 def _empty_gradients(rows: Rows, weights: Weights, shares: int) -> Gradients:

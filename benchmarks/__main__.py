@@ -5,10 +5,11 @@ from __future__ import annotations
 import argparse
 import sys
 
-from .cases import CASES
+from . import cases, event_cases
 from .runner import machine, measure, report
 
-PACKAGES = ("fastsnn-np", "numpy", "scipy", "numba", "torch")
+PACKAGES = ("fastsnn-np", "numpy", "scipy", "numba", "torch", "jax", "snntorch")
+CASES = (*cases.CASES, *event_cases.CASES)
 
 
 def main() -> int:

@@ -42,22 +42,23 @@ class Case:
     setup: Callable[[], Duel]
     bars: tuple[Bar, ...] = ()
     rounds: int = 15
+    unit: str = "ms"  #: "ms": calls are timed; "MB": each call returns how much it took
 
 
 @dataclass
 class Measurement:
-    """Seconds of every round, by contestant, after a check that passed."""
+    """The figures of every round, by contestant, after a check that passed."""
 
     case: Case
     remark: str
-    seconds: dict[str, list[float]] = field(default_factory=dict)
+    values: dict[str, list[float]] = field(default_factory=dict)
 
     def median(self, name: str) -> float:
-        return statistics.median(self.seconds[name])
+        return statistics.median(self.values[name])
 
     def spread(self, name: str) -> float:
         """Half the distance between the quartiles, relative to the median."""
-        low, _, high = statistics.quantiles(self.seconds[name], n=4)
+        low, _, high = statistics.quantiles(self.values[name], n=4)
         return (high - low) / 2 / self.median(name)
 
     def ratio(self, bar: Bar) -> float:
@@ -76,14 +77,16 @@ def measure(case: Case, *, rounds: int | None = None) -> Measurement:
     outputs = {name: call() for name, call in duel.contestants.items()}
     result = Measurement(case, duel.check(outputs))
     del outputs
-    for call in duel.contestants.values():
-        call()
-    result.seconds = {name: [] for name in duel.contestants}
+    if case.unit == "ms":
+        for call in duel.contestants.values():
+            call()
+    result.values = {name: [] for name in duel.contestants}
     for _ in range(rounds or case.rounds):
         for name, call in duel.contestants.items():
             start = time.perf_counter()
             kept = call()
-            result.seconds[name].append(time.perf_counter() - start)
+            elapsed = 1e3 * (time.perf_counter() - start)
+            result.values[name].append(elapsed if case.unit == "ms" else kept)
             del kept  # freeing is not timed for some and not for others
     return result
 
@@ -99,9 +102,9 @@ def report(result: Measurement) -> tuple[str, bool]:
         "| contestant | median | spread |",
         "|---|---|---|",
     ]
-    for name in result.seconds:
-        milliseconds = f"{1e3 * result.median(name):.3g} ms"
-        lines.append(f"| {name} | {milliseconds} | ± {100 * result.spread(name):.0f} % |")
+    for name in result.values:
+        median = f"{result.median(name):.3g} {case.unit}"
+        lines.append(f"| {name} | {median} | ± {100 * result.spread(name):.0f} % |")
     lines.append("")
     met = True
     for bar in case.bars:
@@ -109,7 +112,7 @@ def report(result: Measurement) -> tuple[str, bool]:
         met &= ratio >= bar.at_least
         verdict = "met" if ratio >= bar.at_least else "NOT met"
         lines.append(
-            f"* {bar.faster} is {ratio:.2f} times as fast as {bar.than} "
+            f"* {bar.than} takes {ratio:.2f} times what {bar.faster} takes "
             f"(at least {bar.at_least:.2f}: {verdict})"
         )
     if result.remark:

@@ -62,6 +62,8 @@ class Prepared:
             network = None if network is None else network.to(backend, device)
             self.engine = module if hasattr(module, "layer") else _layer
         self.network = network
+        #: of every array, where there is a network: found once, since finding takes a while
+        self.xp = None if network is None else namespace(weight=network.readout.weight)
         #: an engine with event kernels takes sparse input as it is
         self.takes_events = bool(getattr(self.engine, "TAKES_EVENTS", False))
         options: dict[str, Any] = {}
@@ -113,11 +115,12 @@ class Prepared:
         track = self.return_state or state is not None
         if state is not None:
             self._check_state(state, batch)
+        xp = self.xp or namespace(x=x)
         times, finals, potentials = [], [], []
         spikes = x
         for i, run in enumerate(self.hidden):
             out = run(spikes, **self._options(state, i, track))
-            self._finite(x, out.final_potential, f"layer {i}")
+            self._finite(xp, x, out.final_potential, f"layer {i}")
             fired = (
                 out.times if state is None else _only_first(out.times, state.spike_times[i], steps)
             )
@@ -131,22 +134,21 @@ class Prepared:
         logits = prediction = None
         if self.readout is not None:
             read = self.readout(spikes, **self._options(state, len(self.hidden), track))
-            self._finite(x, read.final_potential, "the readout")
+            self._finite(xp, x, read.final_potential, "the readout")
             finals.append(read.final_potential)
             potentials.append(read.potential)
             logits = read.logits
-            xp = namespace(logits=logits)
             if state is not None:
                 logits = self._carried_on(xp, state.logits, logits)
             prediction = xp.argmax(logits, axis=-1)
         return Result(
             tuple(times),
-            tuple(_count(t, steps) for t in times),
+            tuple(_count(xp, t, steps) for t in times),
             logits,
             prediction,
             tuple(potentials) if self.return_potential else None,
             steps,
-            _next_state(state, times, finals, logits, steps) if track else None,
+            _next_state(xp, state, times, finals, logits, steps) if track else None,
         )
 
     def _options(self, state: State | None, i: int, track: bool) -> dict[str, Any]:
@@ -207,11 +209,10 @@ class Prepared:
                 f"state has potentials {shapes}; this run has {layers} layers and batch {batch}"
             )
 
-    def _finite(self, x: Any, final: Array, where: str) -> None:
+    def _finite(self, xp: Any, x: Any, final: Array, where: str) -> None:
         """Raise if a NaN or an infinity came in, and say where: x, a parameter, or an overflow."""
         if not self.check:
             return
-        xp = namespace(final=final)
         if bool(xp.all(xp.isfinite(final))):
             return
         if is_array(x):
@@ -239,24 +240,26 @@ def _beside(network: Network, x: Any) -> Network:
     return network.mapped(lambda a: xp.asarray(a, device=device_of(like)))
 
 
-def _count(times: Array, steps: int) -> Array:
-    xp = namespace(times=times)
+def _count(xp: Any, times: Array, steps: int) -> Array:
     return xp.sum(xp.astype(times < steps, xp.int32), axis=-1, dtype=xp.int32)
 
 
-def _only_first(times: Array, before: Array, steps: int) -> Array:
+def _only_first(xp: Any, times: Array, before: Array, steps: int) -> Array:
     """Spike times in this chunk of the neurons that had not fired before it."""
-    xp = namespace(times=times)
     return xp.where(before < 0, times, xp.full_like(times, steps))
 
 
 def _next_state(
-    state: State | None, times: list[Array], finals: list[Array], logits: Array | None, steps: int
+    xp: Any,
+    state: State | None,
+    times: list[Array],
+    finals: list[Array],
+    logits: Array | None,
+    steps: int,
 ) -> State:
     offset = 0 if state is None else state.step
     absolute = []
     for i, fired in enumerate(times):
-        xp = namespace(times=fired)
         wide = xp.astype(fired, xp.int64)
         now = xp.where(fired < steps, wide + offset, xp.full_like(wide, -1))
         if state is not None:

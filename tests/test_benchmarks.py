@@ -33,7 +33,7 @@ def test_a_wrong_beta_is_refused(monkeypatch):
     with pytest.raises(AssertionError):
         runner.measure(cases.decay_block_against_fft(8, 3, 50, False), rounds=2)
     monkeypatch.setattr(cases.fs, "decay", right)
-    assert runner.measure(cases.decay_block_against_fft(8, 3, 50, False), rounds=2).seconds
+    assert runner.measure(cases.decay_block_against_fft(8, 3, 50, False), rounds=2).values
 
 
 def test_ratios_and_bars():
@@ -41,7 +41,7 @@ def test_ratios_and_bars():
     calls = {"fast": lambda: time.sleep(0.001), "slow": lambda: time.sleep(0.02)}
     case = runner.Case("sleep", "about", lambda: runner.Duel(calls, lambda outputs: ""), bars)
     result = runner.measure(case, rounds=3)
-    assert all(len(seconds) == 3 for seconds in result.seconds.values())
+    assert all(len(seconds) == 3 for seconds in result.values.values())
     assert 3 < result.ratio(bars[0]) < 25
     text, met = runner.report(result)
     assert not met

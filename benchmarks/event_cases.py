@@ -1,0 +1,254 @@
+"""The event engine's cases: whole networks against peers, layers against bare products, scaling."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+import fastsnn_np as fs
+from fastsnn_np import agreement, reference
+from fastsnn_np.datasets import fashion_mnist, fashion_mnist_sample
+from fastsnn_np.encoding import latency, random_spike_trains
+
+from . import memory
+from .peers import PEERS, ours
+from .runner import Bar, Case, Duel
+
+SIZES = (784, 200, 10)
+NAMES = ("ours", *PEERS)
+
+
+def network_and_images(batch: int) -> tuple[fs.Network, fs.SpikeTimes, Any]:
+    """The paper's network with weights that make it fire, and real first-spike-coded images."""
+    network = fs.Network.random(SIZES, seed=0)
+    network.layers[0].weight[:] *= 2
+    images, labels = fashion_mnist_sample("train")
+    return network, latency(images[:batch]), labels[:batch]
+
+
+def against_peers(kind: str, batch: int, at_least: dict[str, float]) -> Case:
+    """Training steps or inference of 784-200-10, T = 100, in several systems."""
+
+    def setup() -> Duel:
+        given = network_and_images(batch)
+        contestants = {"ours": ours(*given)} | {n: make(*given) for n, make in PEERS.items()}
+        calls = {name: getattr(c, kind) for name, c in contestants.items()}
+
+        def check(outputs: dict[str, Any]) -> str:
+            for name in PEERS:
+                np.testing.assert_allclose(
+                    outputs[name], outputs["ours"], rtol=1e-3, atol=1e-4, err_msg=name
+                )
+            what = "the loss before the first update" if kind == "step" else "the logits"
+            return f"{what} of all, to 1e-3"
+
+        return Duel(calls, check)
+
+    what = "training step, Adam included" if kind == "step" else "inference"
+    return Case(
+        f"{'train' if kind == 'step' else 'infer'}-{batch}",
+        f"784-200-10, T = 100, batch {batch}, first-spike-coded Fashion-MNIST: {what}",
+        setup,
+        tuple(Bar("ours", name, ratio) for name, ratio in at_least.items()),
+        rounds=15 if batch > 1 else 50,
+    )
+
+
+def layer_against_products(
+    rate: float, neurons: int, steps: int, bars: tuple[float, float]
+) -> Case:
+    """One layer from events against the dense products that any other way contains."""
+
+    def setup() -> Duel:
+        from fastsnn_np.backends import events
+
+        trains = random_spike_trains(128, 1000, steps, rate=(0, 2 * rate), seed=0)
+        x = trains.astype(np.float32)
+        rng = np.random.default_rng(1)
+        weight = (0.05 * rng.standard_normal((neurons, 1000))).astype(np.float32)
+        beta = np.float32(fs.beta_from_tau(10.0))
+        weights = events.weights_of(np.asfortranarray(weight), None, beta, "unit")
+        rows = events.rows_of(fs.Events.from_dense(trains), np.float32)
+        above = rng.standard_normal((128, steps, 1)).astype(np.float32)
+        above_weight = np.ones((1, neurons), np.float32)
+        current = rng.standard_normal((128, neurons, steps)).astype(np.float32)
+
+        def forward() -> Any:
+            return events.hidden(rows, weights, threshold=1.0)
+
+        def both(keep_current: bool = False) -> Any:
+            return events.hidden_backward(
+                rows,
+                weights,
+                forward(),
+                above,
+                above_weight,
+                threshold=1.0,
+                slope=100.0,
+                paper=False,
+                keep_current=keep_current,
+            )
+
+        def products() -> Any:
+            out = weight @ x
+            gradient, one = np.zeros_like(weight), np.empty_like(weight)
+            for b in range(128):
+                np.matmul(current[b], x[b].T, out=one)
+                gradient += one
+            return out, gradient
+
+        def check(outputs: dict[str, Any]) -> str:
+            judge = reference.layer(
+                x[:8].astype(np.float64),
+                weight.astype(np.float64),
+                beta=beta,
+                input_scale="unit",
+                return_potential=True,
+            )
+            times = outputs["events forward"].times[:8]
+            same = agreement.spike_times(times, judge.potential, dtype=np.float32)
+            assert same.different == 0, same
+            di = both(keep_current=True).current  # (batch, steps, neurons)
+            dense = sum(x[b] @ di[b] for b in range(128))
+            ours = outputs["events both"].weight
+            assert np.abs(ours - dense).max() <= 1e-4 * np.abs(dense).max()
+            density = 100 * rows.indices.size / x.size
+            return f"spikes {same}; weight gradient to 1e-4; density {density:.1f} %"
+
+        return Duel(
+            {
+                "product": lambda: weight @ x,
+                "events forward": forward,
+                "two products": products,
+                "events both": both,
+            },
+            check,
+        )
+
+    return Case(
+        f"layer-{rate:g}hz-{neurons}x{steps}",
+        f"N_in = 1000, n = {neurons}, T = {steps}, batch 128, mean rate {rate:g} Hz: the event "
+        "engine's layer against NumPy's matrix products alone (forward: one; both: two)",
+        setup,
+        (Bar("events forward", "product", bars[0]), Bar("events both", "two products", bars[1])),
+        rounds=7,
+    )
+
+
+def scaling() -> Case:
+    """Doubling the events, the steps, the neurons or the batch."""
+
+    def setup() -> Duel:
+        def run(batch: int = 64, neurons: int = 200, steps: int = 256, rate: float = 20) -> Any:
+            trains = random_spike_trains(batch, 500, steps, rate=(rate, rate), seed=0)
+            events = fs.Events.from_dense(trains)
+            network = fs.Network.random([500, neurons, 10], seed=0)
+            prepared = fs.prepare(network, return_state=True)  # to the end, whatever fires
+            return lambda: prepared(events).logits
+
+        # the rate is halved with twice the steps: as many events, twice the steps
+        calls = {
+            "base": run(),
+            "2 x events": run(rate=40),
+            "2 x steps": run(steps=512, rate=10),
+            "2 x neurons": run(neurons=400),
+            "2 x batch": run(batch=128),
+        }
+
+        def check(outputs: dict[str, Any]) -> str:
+            assert all(np.isfinite(logits).all() for logits in outputs.values())
+            return "different work by intention; all finite"
+
+        return Duel(calls, check)
+
+    return Case(
+        "scaling",
+        "500-200-10 from events, T = 256, batch 64, 20 Hz, forward: doubling one thing at a time",
+        setup,
+        tuple(Bar(f"2 x {k}", "base", 1 / 2.1) for k in ("events", "steps", "neurons", "batch")),
+    )
+
+
+def silence() -> Case:
+    """A long silence after the input, against the same input spread over all steps."""
+
+    def setup() -> Duel:
+        rng = np.random.default_rng(0)
+        count, steps = 20_000, 20_000
+
+        def run(last: int) -> Callable[[], Any]:
+            events = fs.Events.from_arrays(
+                rng.integers(0, last, count),
+                rng.integers(0, 500, count),
+                n_neurons=500,
+                n_steps=steps,
+            )
+            network = fs.Network.random([500, 200, 10], seed=0)
+            prepared = fs.prepare(network, return_state=True)
+            return lambda: prepared(events).logits
+
+        calls = {"spread evenly": run(steps), "then silence": run(100)}
+
+        def check(outputs: dict[str, Any]) -> str:
+            assert all(np.isfinite(logits).all() for logits in outputs.values())
+            return "different work by intention; all finite"
+
+        return Duel(calls, check)
+
+    bar = (Bar("then silence", "spread evenly", 1 / 1.2),)
+    about = "500-200-10, T = 20,000, 20,000 events: all in the first 100 steps, or spread evenly"
+    return Case("silence", about, setup, bar)
+
+
+def epoch() -> Case:
+    """One epoch of all 60,000 training images; needs the data set, see `fashion_mnist`."""
+
+    def setup() -> Duel:
+        import torch
+
+        from fastsnn_np.torch import FastSNN, fit
+
+        images, labels = fashion_mnist("train")
+        encoded = latency(images)
+        x = fs.SpikeTimes(torch.from_numpy(encoded.times), encoded.n_steps)
+        accuracies: list[float] = []
+
+        def run() -> float:
+            torch.manual_seed(0)
+            history = fit(FastSNN(SIZES), x, labels, epochs=1, batch_size=128)
+            accuracies.append(history[0]["accuracy"])
+            return accuracies[-1]
+
+        def check(outputs: dict[str, Any]) -> str:
+            assert outputs["one epoch"] > 0.6, "training does not learn"
+            return f"training accuracy within the epoch {outputs['one epoch']:.1%}"
+
+        return Duel({"one epoch": run}, check)
+
+    return Case(
+        "epoch",
+        "784-200-10 on all 60,000 images of Fashion-MNIST, 469 steps of batch 128, event engine, "
+        "everything included but reading and encoding the images (target: under 4 s)",
+        setup,
+        rounds=3,
+    )
+
+
+TRAIN = {"JAX lax.scan": 12.0, "lean torch loop": 20.0, "snnTorch Leaky": 30.0}
+INFER = dict.fromkeys(PEERS, 15.0)
+
+CASES = (
+    against_peers("step", 128, TRAIN),
+    against_peers("infer", 128, INFER),
+    against_peers("infer", 1, INFER),
+    layer_against_products(100, 200, 128, (2.0, 1.5)),
+    layer_against_products(10, 200, 128, (12.0, 8.0)),
+    layer_against_products(100, 1000, 256, (2.0, 1.5)),
+    layer_against_products(10, 1000, 256, (12.0, 8.0)),
+    scaling(),
+    silence(),
+    epoch(),
+    *memory.CASES,
+)
