@@ -14,6 +14,10 @@ from dataclasses import dataclass, field
 from importlib import metadata
 from typing import Any
 
+# Libraries' threads spin for a while after their work is done, and would slow the next contestant:
+# before every timed call there is a pause, and one more call that finds caches and threads again.
+_SETTLE_S = 0.1
+
 
 @dataclass(frozen=True)
 class Bar:
@@ -83,6 +87,9 @@ def measure(case: Case, *, rounds: int | None = None) -> Measurement:
     result.values = {name: [] for name in duel.contestants}
     for _ in range(rounds or case.rounds):
         for name, call in duel.contestants.items():
+            if case.unit == "ms":
+                time.sleep(_SETTLE_S)
+                call()
             start = time.perf_counter()
             kept = call()
             elapsed = 1e3 * (time.perf_counter() - start)

@@ -122,7 +122,9 @@ class Prepared:
             out = run(spikes, **self._options(state, i, track))
             self._finite(xp, x, out.final_potential, f"layer {i}")
             fired = (
-                out.times if state is None else _only_first(out.times, state.spike_times[i], steps)
+                out.times
+                if state is None
+                else _only_first(xp, out.times, state.spike_times[i], steps)
             )
             times.append(fired)
             finals.append(out.final_potential)

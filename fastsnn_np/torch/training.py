@@ -70,7 +70,9 @@ def fit(
     if epochs < 1 or batch_size < 1:
         raise ValueError(f"epochs and batch_size must be at least 1, got {epochs}, {batch_size}")
     generator = torch.Generator().manual_seed(seed)
-    optimiser = torch.optim.Adam(model.parameters(), lr=learning_rate)
+    optimiser = torch.optim.Adam(
+        model.parameters(), lr=learning_rate, fused=device.type in ("cpu", "cuda")
+    )
     history: History = []
     for epoch in _epochs(epochs, history, progress):
         model.train()
