@@ -5,7 +5,7 @@ stay in cache while the events stream by. Weights lie transposed, (inputs, neuro
 event adds one contiguous row. Events are rows of `ptr` into `indices`, see `fastsnn_np.Events`; the
 row pointers of one sample need not touch those of the next.
 
-Kernels and helpers share this file because Numba's cache does not see a change in another one.
+Kernels and their helpers share a file because Numba's cache does not see a change in another one.
 """
 
 from __future__ import annotations
@@ -99,7 +99,7 @@ def replay(b, rows, weight, initial, tiny, first, n, s, v):
 
 @helper
 def collect(steps, rows, first, n, s):
-    """acc = sum over m of steps[m] * rows[m], five to a pass over acc."""
+    """acc = sum over m of steps[m] * rows[m], five to a pass over acc: dL/dS, from above."""
     last, size = first + n, steps.shape[0]
     for i in range(n):
         s[ACC + i] = 0
@@ -154,83 +154,6 @@ def gather(start, stop, order, di, gradient, first, n):
                 d0 = d[steps[e]]
                 for i in range(n):
                     row[i] += d0[i]
-
-
-@Kernel
-def sort_times(times, steps, ptr, indices):
-    """Spike times (batch, neurons) as events, each sample by a counting sort."""
-    batch, neurons = times.shape
-    for b in numba.prange(batch):
-        base = b * neurons
-        row = ptr[b]
-        row[:] = 0
-        for j in range(neurons):
-            if times[b, j] < steps:
-                row[times[b, j] + 1] += 1
-        row[0] = base
-        for t in range(steps):
-            row[t + 1] += row[t]
-        # row[t] moves on as step t fills up, and is put back by one place afterwards
-        for j in range(neurons):
-            t = times[b, j]
-            if t < steps:
-                indices[row[t]] = j
-                row[t] += 1
-        for t in range(steps, 0, -1):
-            row[t] = row[t - 1]
-        row[0] = base
-
-
-@Kernel
-def sort_by_input(rows, by_input, steps, sizes):
-    """The events in the order of their inputs; input j's are steps[by_input[b, j] : ...[j + 1]]."""
-    ptr, indices, values = rows
-    inputs = by_input.shape[1] - 1
-    for b in numba.prange(ptr.shape[0]):
-        row = by_input[b]
-        row[:] = 0
-        for e in range(ptr[b, 0], ptr[b, -1]):
-            row[indices[e] + 1] += 1
-        row[0] = ptr[b, 0]
-        for j in range(inputs):
-            row[j + 1] += row[j]
-        for t in range(ptr.shape[1] - 1):
-            for e in range(ptr[b, t], ptr[b, t + 1]):
-                place = row[indices[e]]
-                steps[place] = t
-                if sizes.shape[0]:
-                    sizes[place] = values[e]
-                row[indices[e]] += 1
-        for j in range(inputs, 0, -1):
-            row[j] = row[j - 1]
-        row[0] = ptr[b, 0]
-
-
-@Kernel
-def count_events(x, ptr):
-    """ptr[b, t + 1] = number of non-zero entries of dense x[b, :, t]."""
-    batch, neurons, steps = x.shape
-    for b in numba.prange(batch):
-        row = ptr[b]
-        row[:] = 0
-        for j in range(neurons):
-            for t in range(steps):
-                row[t + 1] += x[b, j, t] != 0
-
-
-@Kernel
-def fill_events(x, ptr, indices, values):
-    """The entries themselves, from each sample's cumulated row pointers."""
-    batch, neurons, steps = x.shape
-    for b in numba.prange(batch):
-        place = ptr[b].copy()
-        for j in range(neurons):
-            for t in range(steps):
-                if x[b, j, t] != 0:
-                    indices[place[t]] = j
-                    if values.shape[0]:
-                        values[place[t]] = x[b, j, t]
-                    place[t] += 1
 
 
 @Kernel
@@ -339,19 +262,21 @@ def readout_backward(rows, order, weights, initial, tiny, width, unit, logits, g
 
 @Kernel
 def hidden_backward(
-    rows, order, weights, initial, tiny, width, unit, spike, kept, above, gradients
+    rows, order, weights, initial, tiny, width, unit, spike, kept, above, activity, gradients
 ):
     """From dL/dI of the layer above to this layer's gradients, in one reverse sweep.
 
     r[m] = sum_{t>=m} (t-m+1) M[t] G[t], dL/dV[m] = r[m] / (slope |V[m] - theta| + 1)^2 (eq. 20),
-    q[t] = dL/dV[t] + beta q[t+1], dL/dI = scale q. Nothing is written but the gradients; V is kept
-    in `potential`, or replayed tile by tile.
+    q[t] = dL/dV[t] + beta q[t+1], dL/dI = scale q. G comes from above, where dropout let it
+    through, and from what the loss asks of the sample's spike count and summed spike times. Nothing
+    is written but the gradients; V is kept in `potential`, or replayed tile by tile.
     """
     ptr = rows[0]
     weight, bias, beta, scale = weights
     threshold, slope, paper = spike
     times, potential = kept
-    dabove, above_weight = above
+    dabove, above_weight, dropout = above
+    dcount, dlatency = activity
     dweight, dbias, dbeta, dinitial, dcurrent = gradients
     batch, steps = ptr.shape[0], ptr.shape[1] - 1
     neurons, shares = weight.shape[1], dweight.shape[0]
@@ -378,6 +303,14 @@ def hidden_backward(
                 s[ONCE + i] = s[R + i] = s[Q + i] = 0
             for t in range(steps - 1, -1, -1):
                 collect(dabove[b, t], above_weight, first, n, s)
+                if dropout.shape[0]:
+                    passes = dropout[b, first : first + n]
+                    for i in range(n):
+                        s[ACC + i] = s[ACC + i] if passes[i] else zero
+                if dcount.shape[0]:
+                    here = dcount[b] + t * dlatency[b]
+                    for i in range(n):
+                        s[ACC + i] += here
                 if paper:
                     for i in range(n):
                         s[ACC + i] = s[ACC + i] if t < own_times[i] else zero

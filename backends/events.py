@@ -2,7 +2,7 @@
 
 `rows_of` brings any input into the kernels' form, `hidden` and `readout` run one layer forward,
 `hidden_backward` and `readout_backward` give its gradients in closed form. Everything is validated
-here; the kernels in ``_event_kernels`` check nothing.
+here; the kernels in ``_event_kernels`` and ``_event_sorting`` check nothing.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from fastsnn_np._currents import check_weights
 from fastsnn_np._decay import InputScale, check_beta, check_option
 from fastsnn_np._namespace import float_dtype
 from fastsnn_np.backends import _event_kernels as kernels
+from fastsnn_np.backends import _event_sorting as sorting
 from fastsnn_np.spikes import Events, SpikeTimes
 
 _NARROWEST = 32  # neurons a tile, below which walking the events costs more than adding rows
@@ -79,14 +80,14 @@ def rows_of(x: Any, dtype: Any) -> Rows:
     x = np.ascontiguousarray(x)
     batch, neurons, steps = x.shape
     ptr = np.empty((batch, steps + 1), np.int64)
-    kernels.count_events(x, ptr)
+    sorting.count_events(x, ptr)
     ptr[:, 0] = 0
     ptr[1:, 0] = ptr[:-1, 1:].sum(axis=1).cumsum()
     np.cumsum(ptr, axis=1, out=ptr)
     count = int(ptr[-1, -1]) if batch else 0
     indices = np.empty(count, np.int32)
     values = np.empty(0 if x.dtype == np.bool_ else count, dtype)
-    kernels.fill_events(x, ptr, indices, values)
+    sorting.fill_events(x, ptr, indices, values)
     return Rows(ptr, indices, values, neurons)
 
 
@@ -95,7 +96,7 @@ def rows_of_times(times: Any, steps: int, dtype: Any) -> Rows:
     batch, neurons = times.shape
     ptr = np.empty((batch, steps + 1), np.int64)
     indices = np.empty(batch * neurons, np.int32)
-    kernels.sort_times(times, steps, ptr, indices, small=8 * batch * neurons < _SMALL)
+    sorting.sort_times(times, steps, ptr, indices, small=8 * batch * neurons < _SMALL)
     return Rows(ptr, indices, np.empty(0, dtype), neurons)
 
 
@@ -103,7 +104,7 @@ def by_input(rows: Rows) -> tuple[Any, Any, Any]:
     """The events in the order of their inputs, for sums over each input's events."""
     pointers = np.empty((rows.ptr.shape[0], rows.n_inputs + 1), np.int64)
     steps, sizes = np.empty_like(rows.indices), np.empty_like(rows.values)
-    kernels.sort_by_input(rows[:3], pointers, steps, sizes)
+    sorting.sort_by_input(rows[:3], pointers, steps, sizes)
     return pointers, steps, sizes
 
 
@@ -206,10 +207,14 @@ def hidden_backward(
     paper: bool,
     initial: Any = None,
     keep_current: bool = False,
+    dropout: Any = None,
+    activity: Any = None,
 ) -> Gradients:
     """Gradients of a hidden layer from dL/dI of the layer above, (batch, steps, neurons above).
 
-    `above_weight` is that layer's weight as (neurons above, neurons), C-contiguous.
+    `above_weight` is that layer's weight as (neurons above, neurons), C-contiguous; `dropout`
+    says, bool (batch, neurons), whose spikes were let through to it; `activity` holds the gradients
+    of each sample's number of spikes and sum of spike times, two arrays (batch,).
     """
     batch, neurons, initial, tiny = _shapes(rows, weights, initial)
     dtype, steps = weights.weight.dtype, rows.ptr.shape[1] - 1
@@ -228,7 +233,8 @@ def hidden_backward(
         weights.unit,
         (dtype.type(threshold), dtype.type(slope), paper),
         (out.times, out.potential),
-        (above, above_weight),
+        (above, above_weight, np.empty((0, 0), np.bool_) if dropout is None else dropout),
+        (np.empty(0, dtype), np.empty(0, dtype)) if activity is None else activity,
         tuple(gradients),
     )
     return _summed(gradients, weights)

@@ -1,9 +1,10 @@
-"""First-spike selection with a surrogate gradient in closed form."""
+"""Spikes with a surrogate gradient: every crossing, or the first one in closed form."""
 
 from __future__ import annotations
 
 import math
-from typing import Any, Literal
+from collections.abc import Callable
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor
@@ -12,6 +13,67 @@ from .._decay import check_option
 from .._first_spike import first_spike as _first_spike
 
 Gradient = Literal["straight_through", "paper"]
+SurrogateName = Literal["fast_sigmoid", "arctan", "triangle"]
+Surrogate = SurrogateName | Callable[[Tensor, float], Tensor]
+
+
+def surrogate_derivative(
+    distance: Tensor, slope: float = 10.0, kind: Surrogate = "fast_sigmoid"
+) -> Tensor:
+    """What stands for the derivative of the spike function, 1 on the threshold.
+
+    Parameters
+    ----------
+    distance : tensor
+        V - theta.
+    slope : float
+    kind : {"fast_sigmoid", "arctan", "triangle"} or callable
+        "fast_sigmoid" is (slope |d| + 1)^-2 (eq. 20), "arctan" 1 / (1 + (slope d)^2), "triangle"
+        max(0, 1 - slope |d|); a callable gets `distance` and `slope`.
+
+    Returns
+    -------
+    tensor of the same shape
+        0 where the distance is NaN or infinite.
+
+    Examples
+    --------
+    >>> surrogate_derivative(torch.tensor([0.0, 0.1, float("nan")]))
+    tensor([1.0000, 0.2500, 0.0000])
+    """
+    if kind == "fast_sigmoid":
+        derivative = (slope * distance.abs() + 1) ** -2
+    elif kind == "arctan":
+        derivative = 1 / (1 + (slope * distance) ** 2)
+    elif kind == "triangle":
+        derivative = (1 - slope * distance.abs()).clamp(min=0)
+    else:
+        derivative = kind(distance, slope)  # type: ignore[operator]
+    return torch.where(torch.isfinite(distance), derivative, 0)
+
+
+def spike(
+    potential: Tensor,
+    threshold: float = 1.0,
+    *,
+    slope: float = 10.0,
+    surrogate: Surrogate = "fast_sigmoid",
+) -> Tensor:
+    """1 where V > theta, else 0, with the surrogate's derivative in the backward pass (eq. 3, 20).
+
+    Parameters
+    ----------
+    potential : tensor of any shape
+    threshold : float
+    slope, surrogate
+        As in `surrogate_derivative`.
+
+    Returns
+    -------
+    tensor of the same shape and dtype
+    """
+    spikes: Tensor = _Spike.apply(potential, threshold, slope, surrogate)
+    return spikes
 
 
 def first_spike(
@@ -20,13 +82,14 @@ def first_spike(
     *,
     gradient: Gradient = "straight_through",
     slope: float = 10.0,
+    surrogate: Surrogate = "fast_sigmoid",
 ) -> Tensor:
     """The first threshold crossing of every neuron, differentiable by a surrogate gradient.
 
-    The backward pass is that of g(phi(f(V))) with f' replaced by (slope |V - theta| + 1)^-2
-    (eq. 20), in closed form: with G = dL/dS,
+    The backward pass is that of g(phi(f(V))) with f' replaced by the surrogate h, by default
+    h(d) = (slope |d| + 1)^-2 (eq. 20), in closed form: with G = dL/dS,
 
-        dL/dV[m] = (slope |V[m] - theta| + 1)^-2 * sum_{t>=m} (t-m+1) M[t] G[t].
+        dL/dV[m] = h(V[m] - theta) * sum_{t>=m} (t-m+1) M[t] G[t].
 
     Parameters
     ----------
@@ -38,6 +101,8 @@ def first_spike(
         "straight_through" takes 1 everywhere, which trains far better.
     slope : float
         Slope of the surrogate, positive.
+    surrogate : {"fast_sigmoid", "arctan", "triangle"} or callable
+        See `surrogate_derivative`.
 
     Returns
     -------
@@ -55,34 +120,64 @@ def first_spike(
     >>> first_spike(v)
     tensor([[0., 1., 0.]], grad_fn=<_FirstSpikeBackward>)
     """
-    check_gradient(gradient, slope)
-    spikes: Tensor = _FirstSpike.apply(potential, threshold, gradient == "paper", slope)
+    check_gradient(gradient, slope, surrogate)
+    paper = gradient == "paper"
+    spikes: Tensor = _FirstSpike.apply(potential, threshold, paper, slope, surrogate)
     return spikes
 
 
-def check_gradient(gradient: Any, slope: Any) -> None:
-    """Refuse an unknown gradient mode or a slope that is not positive."""
+def check_gradient(gradient: Any, slope: Any, surrogate: Any = "fast_sigmoid") -> None:
+    """Refuse an unknown gradient mode or surrogate, or a slope that is not positive."""
     check_option("gradient", gradient, Gradient)
     if not 0 < slope < math.inf:
         raise ValueError(f"slope must be positive and finite, got {slope}")
+    if not callable(surrogate) and surrogate not in get_args(SurrogateName):
+        known = ", ".join(map(repr, get_args(SurrogateName)))
+        raise ValueError(f"surrogate must be one of {known}, or a callable, got {surrogate!r}")
 
 
-class _FirstSpike(torch.autograd.Function):
+class _Spike(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, potential: Tensor, threshold: float, paper: bool, slope: float) -> Tensor:
-        spikes, times = _first_spike(potential, threshold)
-        ctx.save_for_backward(potential, times)
-        ctx.threshold, ctx.paper, ctx.slope = threshold, paper, slope
-        return spikes.to(potential.dtype)
+    def forward(
+        ctx: Any, potential: Tensor, threshold: float, slope: float, surrogate: Surrogate
+    ) -> Tensor:
+        ctx.save_for_backward(potential)
+        ctx.options = threshold, slope, surrogate
+        return (potential > threshold).to(potential.dtype)
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None, None]:
+        (potential,) = ctx.saved_tensors
+        threshold, slope, surrogate = ctx.options
+        derivative = surrogate_derivative(potential - threshold, slope, surrogate)
+        return grads[0] * derivative, None, None, None
+
+
+class _FirstSpike(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any,
+        potential: Tensor,
+        threshold: float,
+        paper: bool,
+        slope: float,
+        surrogate: Surrogate,
+    ) -> Tensor:
+        spikes, times = _first_spike(potential, threshold)
+        ctx.save_for_backward(potential, times)
+        ctx.options = threshold, paper, slope, surrogate
+        return spikes.to(potential.dtype)
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None, None, None]:
         potential, times = ctx.saved_tensors
+        threshold, paper, slope, surrogate = ctx.options
         (grad,) = grads
-        if ctx.paper:
+        if paper:
             step = torch.arange(potential.shape[-1], device=potential.device)
             grad = torch.where(step < times[..., None], grad, 0)
         r = grad.flip(-1).cumsum(-1).cumsum(-1).flip(-1)
-        surrogate = (ctx.slope * (potential - ctx.threshold).abs() + 1) ** -2
-        return surrogate * r, None, None, None
+        derivative = surrogate_derivative(potential - threshold, slope, surrogate)
+        return derivative * r, None, None, None, None

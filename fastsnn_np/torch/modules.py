@@ -1,8 +1,8 @@
-"""Layers and networks as `torch.nn.Module`s, over the same core as everything else."""
+"""Layers as `torch.nn.Module`s, over the same core as everything else."""
 
 from __future__ import annotations
 
-from typing import Any, Literal, cast
+from typing import Any, NamedTuple, cast
 
 import array_api_compat.torch as xp
 import torch
@@ -14,10 +14,38 @@ from .._decay import InputScale, beta_from_tau, check_beta, check_option, decay_
 from .._layer import ReadoutKind
 from .._namespace import require_time_axis
 from ..spikes import Events, SpikeTimes
-from .functional import Gradient, check_gradient, first_spike
+from .functional import Gradient, Surrogate, check_gradient, first_spike
 
-Engine = Literal["auto", "dense", "event"]
-Keep = Literal["nothing", "potential"]
+
+class Activity(NamedTuple):
+    """What a hidden layer's spikes in a batch come to; the first two are differentiable."""
+
+    count: Tensor  #: (batch,) spikes of each sample
+    latency: Tensor  #: (batch,) sum of the steps of each sample's spikes
+    per_neuron: Tensor  #: int64 (neurons,) spikes of each neuron in the whole batch
+
+    @classmethod
+    def of(cls, spikes: Tensor) -> Activity:
+        """Of a dense train (batch, neurons, time)."""
+        in_step = spikes.sum(1)
+        step = torch.arange(spikes.shape[-1], device=spikes.device, dtype=spikes.dtype)
+        per_neuron = spikes.detach().sum((0, 2)).to(torch.int64)
+        return cls(in_step.sum(-1), in_step @ step, per_neuron)
+
+
+class Dropped(NamedTuple):
+    """Dropout of whole neurons, each for one sample: of spikes that come once, or not at all."""
+
+    passes: Tensor  #: bool (batch, neurons)
+    factor: float  #: what those that pass are multiplied by
+
+    @classmethod
+    def draw(cls, batch: int, neurons: int, p: float, device: Any) -> Dropped:
+        """Each passes with probability 1 - p, by Torch's global generator."""
+        return cls(torch.rand(batch, neurons, device=device) >= p, 1 / (1 - p))
+
+    def __call__(self, spikes: Tensor) -> Tensor:
+        return spikes * (self.passes * self.factor).to(spikes.dtype)[..., None]
 
 
 class _Neurons(nn.Module):
@@ -32,6 +60,7 @@ class _Neurons(nn.Module):
         dt: float,
         bias: bool,
         learn_beta: bool,
+        share_beta: bool,
         input_scale: InputScale,
         device: Any,
         dtype: torch.dtype | None,
@@ -46,7 +75,7 @@ class _Neurons(nn.Module):
         weight = torch.empty(n_inputs, n_neurons, device=device, dtype=dtype).t()
         self.weight = nn.Parameter(weight)
         self.bias = nn.Parameter(torch.empty_like(empty)) if bias else None
-        beta = torch.full_like(empty, beta_from_tau(tau, dt))
+        beta = torch.full_like(empty[0] if share_beta else empty, beta_from_tau(tau, dt))
         check_beta(xp, beta)
         if learn_beta:
             self.beta = nn.Parameter(beta)
@@ -63,16 +92,22 @@ class _Neurons(nn.Module):
 
     def potential(self, x: Tensor, initial_potential: Tensor | None = None) -> Tensor:
         """Membrane potential without reset, (..., neurons, time)."""
-        require_time_axis("x", x)
         beta = self.inside_beta()
-        current = currents(x, self.weight, self.bias)
-        v: Tensor = decay_unchecked(xp, current, beta, initial_potential, self.input_scale)
+        current = self.current(x)
+        with torch.autocast(x.device.type, enabled=False):
+            v: Tensor = decay_unchecked(xp, current, beta, initial_potential, self.input_scale)
         return v
 
+    def current(self, x: Tensor) -> Tensor:
+        """Input currents (..., neurons, time) in the dtype of beta; autocast is for them alone."""
+        require_time_axis("x", x)
+        current: Tensor = currents(x, self.weight, self.bias)
+        return current.to(self.beta.dtype)
+
     def inside_beta(self) -> Tensor:
-        """beta, held inside (0, 1) whatever an optimiser did to it."""
+        """beta of every neuron, held inside (0, 1) whatever an optimiser did to it."""
         beta: Tensor = _Inside.apply(self.beta)
-        return beta
+        return beta.expand(len(self.weight))
 
     def extra_repr(self) -> str:
         n, k = self.weight.shape
@@ -89,11 +124,13 @@ class FastLIF(_Neurons):
     tau, dt : float
         Membrane time constant and step in ms, from which beta = exp(-dt / tau) starts.
     learn_beta : bool
-        Whether beta is learnt, for each neuron on its own.
+        Whether beta is learnt.
+    share_beta : bool
+        Whether the layer has one beta, and not one a neuron.
     threshold : float
     input_scale : {"unit", "normalised"}
         Whether the current is multiplied by 1 or by 1 - beta.
-    gradient, slope
+    gradient, slope, surrogate
         As in `first_spike`.
     """
 
@@ -106,10 +143,12 @@ class FastLIF(_Neurons):
         dt: float = 1.0,
         bias: bool = True,
         learn_beta: bool = True,
+        share_beta: bool = False,
         threshold: float = 1.0,
         input_scale: InputScale = "unit",
         gradient: Gradient = "straight_through",
         slope: float = 10.0,
+        surrogate: Surrogate = "fast_sigmoid",
         device: Any = None,
         dtype: torch.dtype | None = None,
     ) -> None:
@@ -120,17 +159,25 @@ class FastLIF(_Neurons):
             dt=dt,
             bias=bias,
             learn_beta=learn_beta,
+            share_beta=share_beta,
             input_scale=input_scale,
             device=device,
             dtype=dtype,
         )
-        check_gradient(gradient, slope)
-        self.threshold, self.gradient, self.slope = threshold, gradient, slope
+        check_gradient(gradient, slope, surrogate)
+        self.threshold, self.gradient = threshold, gradient
+        self.slope, self.surrogate = slope, surrogate
 
     def forward(self, x: Tensor, initial_potential: Tensor | None = None) -> Tensor:
         """Spikes (..., neurons, time), at most one along time, of inputs (..., inputs, time)."""
         v = self.potential(x, initial_potential)
-        return first_spike(v, self.threshold, gradient=self.gradient, slope=self.slope)
+        return first_spike(
+            v,
+            self.threshold,
+            gradient=self.gradient,
+            slope=self.slope,
+            surrogate=self.surrogate,
+        )
 
     def to_layer(self) -> _network.Layer:
         """The same parameters, bit for bit, as a `fastsnn_np.Layer` of NumPy arrays."""
@@ -143,7 +190,7 @@ class Readout(_Neurons):
     Parameters
     ----------
     kind : {"sum", "max"}
-    n_inputs, n_neurons, tau, dt, learn_beta, input_scale
+    n_inputs, n_neurons, tau, dt, learn_beta, share_beta, input_scale
         As in `FastLIF`.
     """
 
@@ -156,6 +203,7 @@ class Readout(_Neurons):
         dt: float = 1.0,
         bias: bool = True,
         learn_beta: bool = True,
+        share_beta: bool = False,
         kind: ReadoutKind = "sum",
         input_scale: InputScale = "unit",
         device: Any = None,
@@ -168,6 +216,7 @@ class Readout(_Neurons):
             dt=dt,
             bias=bias,
             learn_beta=learn_beta,
+            share_beta=share_beta,
             input_scale=input_scale,
             device=device,
             dtype=dtype,
@@ -186,178 +235,22 @@ class Readout(_Neurons):
         return _network.Readout(**_arrays(self), kind=self.kind)
 
 
-class FastSNN(nn.Module):
-    """Hidden layers of `FastLIF` and a `Readout`, with the defaults that train well.
+def checked_sizes(sizes: Any) -> list[int]:
+    """Numbers of inputs, of neurons in each hidden layer, and of classes."""
+    sizes = [int(n) for n in sizes]
+    if len(sizes) < 2:
+        raise ValueError(f"sizes must name at least inputs and classes, got {sizes}")
+    return sizes
 
-    Parameters
-    ----------
-    sizes : sequence of int
-        Inputs, neurons of each hidden layer, classes.
-    tau, tau_readout, dt : float
-        Time constants of hidden layers and readout, and the step, in ms.
-    readout : {"sum", "max"}
-    learn_beta, threshold, input_scale, gradient, slope
-        As in `FastLIF`, for every layer.
-    engine : {"auto", "dense", "event"}
-        "event" computes on the events, on the CPU, at a cost that follows the spikes; "dense" on
-        dense tensors, on any device. "auto" takes the event engine for `SpikeTimes` and `Events`
-        where it can, and the dense one otherwise.
-    keep : {"nothing", "potential"}
-        Whether the event engine computes the potential again in the backward pass, or keeps it:
-        batch x neurons x steps numbers a layer for, at best, a third less time.
 
-    Examples
-    --------
-    >>> model = FastSNN([784, 200, 10])
-    >>> model(torch.zeros(5, 784, 100)).shape
-    torch.Size([5, 10])
-    """
-
-    def __init__(
-        self,
-        sizes: Any,
-        *,
-        tau: float = _network.TAU_HIDDEN,
-        tau_readout: float = _network.TAU_READOUT,
-        dt: float = 1.0,
-        bias: bool = True,
-        learn_beta: bool = True,
-        readout: ReadoutKind = "sum",
-        threshold: float = 1.0,
-        input_scale: InputScale = "unit",
-        gradient: Gradient = "straight_through",
-        slope: float = 10.0,
-        engine: Engine = "auto",
-        keep: Keep = "nothing",
-        device: Any = None,
-        dtype: torch.dtype | None = None,
-    ) -> None:
-        super().__init__()
-        check_option("engine", engine, Engine)
-        check_option("keep", keep, Keep)
-        self.engine, self.keep = engine, keep
-        self._pages: list[Any] = []  # reused by keep="potential"
-        sizes = [int(n) for n in sizes]
-        if len(sizes) < 2:
-            raise ValueError(f"sizes must name at least inputs and classes, got {sizes}")
-        shared: dict[str, Any] = {
-            "dt": dt,
-            "bias": bias,
-            "learn_beta": learn_beta,
-            "input_scale": input_scale,
-            "device": device,
-            "dtype": dtype,
-        }
-        spiking: dict[str, Any] = {"threshold": threshold, "gradient": gradient, "slope": slope}
-        self.layers = nn.ModuleList(
-            FastLIF(n_in, n_out, tau=tau, **spiking, **shared)
-            for n_in, n_out in zip(sizes[:-2], sizes[1:-1], strict=True)
-        )
-        self.readout = Readout(*sizes[-2:], tau=tau_readout, kind=readout, **shared)
-        self.dt = dt
-
-    def forward(self, x: Tensor | SpikeTimes | Events, *, return_spikes: bool = False) -> Any:
-        """Logits (batch, classes) of inputs (batch, inputs, time), dense or sparse.
-
-        With ``return_spikes=True`` also the spikes of every hidden layer, a list of dense tensors;
-        the dense engine computes them.
-        """
-        if self._uses_events(x, return_spikes):
-            return self._by_events(x)
-        weight = self.readout.weight
-        if isinstance(x, SpikeTimes):
-            x = x.to_dense(weight.dtype)
-        elif isinstance(x, Events):
-            x = x.to_dense(weight.detach(), weight.dtype)
-        spikes = []
-        for layer in self.layers:
-            x = layer(x)
-            spikes.append(x)
-        logits = self.readout(x)
-        return (logits, spikes) if return_spikes else logits
-
-    def _uses_events(self, x: Any, return_spikes: bool) -> bool:
-        if self.engine == "dense" or (self.engine == "auto" and isinstance(x, Tensor)):
-            return False
-        from .event import supports  # imports numba, which only this engine needs
-
-        reason = "it does not return spikes" if return_spikes else None
-        reason = reason or supports(x, self.readout.weight)
-        if reason is not None and self.engine == "event":
-            raise ValueError(f"engine='event' cannot compute this: {reason}; use engine='dense'")
-        return reason is None
-
-    def _by_events(self, x: Any) -> Tensor:
-        from .event import Options, logits
-
-        hidden = self._hidden()
-        parts = (*hidden, self.readout)
-        inputs = x.n_neurons if isinstance(x, (SpikeTimes, Events)) else x.shape[1]
-        if inputs != self.sizes[0]:
-            raise ValueError(f"x has {inputs} neurons and the model expects {self.sizes[0]}")
-        if isinstance(x, Tensor):
-            require_time_axis("x", x)
-        options = Options(
-            [layer.threshold for layer in hidden],
-            [layer.gradient == "paper" for layer in hidden],
-            [layer.slope for layer in hidden],
-            [part.input_scale for part in parts],
-            self.readout.kind == "sum",
-            self.keep,
-            self._pages,
-        )
-        parameters = [p for part in parts for p in (part.weight, part.bias, part.inside_beta())]
-        return logits(x, options, parameters)
-
-    @property
-    def sizes(self) -> tuple[int, ...]:
-        """Number of inputs, of neurons in each hidden layer, and of classes."""
-        weights = [module.weight for module in (*self._hidden(), self.readout)]
-        return (weights[0].shape[1], *[weight.shape[0] for weight in weights])
-
-    def _hidden(self) -> list[FastLIF]:
-        return cast("list[FastLIF]", list(self.layers))
-
-    def to_network(self) -> _network.Network:
-        """The same network as NumPy arrays, bit for bit, for `fastsnn_np.forward` and files."""
-        hidden = tuple(layer.to_layer() for layer in self._hidden())
-        return _network.Network(hidden, self.readout.to_readout(), self.dt)
-
-    @classmethod
-    def from_network(
-        cls,
-        network: _network.Network,
-        *,
-        learn_beta: bool = True,
-        gradient: Gradient = "straight_through",
-        slope: float = 10.0,
-        engine: Engine = "auto",
-        device: Any = None,
-    ) -> FastSNN:
-        """A module with the parameters of a `fastsnn_np.Network`, bit for bit.
-
-        Layers without a bias stay without one. Gradient and slope are no part of a network.
-        """
-        check_gradient(gradient, slope)
-        network = network.to("torch", device)
-        model = cls(network.sizes, dt=network.dt, engine=engine, device=device, dtype=network.dtype)
-        for module, part in zip(
-            (*model._hidden(), model.readout), (*network.layers, network.readout), strict=True
-        ):
-            with torch.no_grad():
-                module.weight.copy_(part.weight)
-            module.bias = None if part.bias is None else nn.Parameter(part.bias.clone())
-            beta = cast(Tensor, part.beta).clone()
-            del module.beta
-            if learn_beta:
-                module.beta = nn.Parameter(beta)
-            else:
-                module.register_buffer("beta", beta)
-            module.input_scale = part.input_scale
-        for layer, part in zip(model._hidden(), network.layers, strict=True):
-            layer.threshold, layer.gradient, layer.slope = part.threshold, gradient, slope
-        model.readout.kind = network.readout.kind
-        return model
+def as_dense(x: Tensor | SpikeTimes | Events, weight: Tensor) -> Tensor:
+    """A batch as a dense train, in the dtype and on the device of `weight`."""
+    dense = x
+    if isinstance(x, SpikeTimes):
+        dense = x.to_dense(weight.dtype)
+    elif isinstance(x, Events):
+        dense = x.to_dense(weight.detach(), weight.dtype)
+    return cast(Tensor, dense)
 
 
 class _Inside(torch.autograd.Function):

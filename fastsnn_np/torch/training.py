@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from ..backends.torch import asarray
 from ..spikes import SpikeTimes
-from .modules import FastSNN
+from .fast_snn import FastSNN
 
 History = list[dict[str, float]]
 
