@@ -143,7 +143,7 @@ def _rows(x: Any, dtype: Any) -> engine.Rows:
 
 def _weights(parameters: Sequence[Any], options: Options) -> list[engine.Weights]:
     """The layers' parameters; what passed dropout below is larger by the factor of its weights."""
-    arrays = [None if p is None else p.detach().numpy() for p in parameters]
+    arrays: list[Any] = [None if p is None else p.detach().numpy() for p in parameters]
     dropped = (None, *options.dropped)
     weights = [
         w if below is None else np.multiply(w, below.factor, dtype=w.dtype)

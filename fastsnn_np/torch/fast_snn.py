@@ -126,29 +126,30 @@ class FastSNN(nn.Module):
         that the dense engine computes; with ``return_activity=True`` a list with the `Activity` of
         every hidden layer.
         """
-        sparse = isinstance(x, (SpikeTimes, Events))
-        inputs, steps = (x.n_neurons, x.n_steps) if sparse else x.shape[-2:]
+        if isinstance(x, (SpikeTimes, Events)):
+            batch, inputs, steps = len(x), x.n_neurons, x.n_steps
+        else:
+            batch, (inputs, steps) = x.shape[:-2].numel(), x.shape[-2:]
         if inputs != self.sizes[0]:
             raise ValueError(
                 f"x has {inputs} neurons and the model expects {self.sizes[0]}: "
                 f"x is laid out (batch, neurons, time), with {steps} steps here"
             )
-        batch = len(x) if sparse else x.shape[:-2].numel()
         dropped = [self._dropped(batch, layer) for layer in self.hidden()]
         if self._uses_events(x, return_spikes):
             logits, activities = self._by_events(x, dropped, return_activity)
             return (logits, activities) if return_activity else logits
-        x = as_dense(x, self.readout.weight)
-        kept = []
+        train = as_dense(x, self.readout.weight)
+        kept: list[Any] = []
         for layer, drop in zip(self.hidden(), dropped, strict=True):
-            spikes = layer(x)
+            spikes = layer(train)
             if return_spikes or return_activity:
                 kept.append(spikes if return_spikes else Activity.of(spikes))
             if drop is not None:
                 spikes = drop(spikes)
-            passed_by = self.skip and spikes.shape == x.shape
-            x = (spikes + x).clamp(max=1) if passed_by else spikes
-        logits = self.readout(x)
+            passed_by = self.skip and spikes.shape == train.shape
+            train = (spikes + train).clamp(max=1) if passed_by else spikes
+        logits = self.readout(train)
         return (logits, kept) if return_spikes or return_activity else logits
 
     def _dropped(self, batch: int, layer: FastLIF) -> Dropped | None:

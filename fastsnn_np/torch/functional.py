@@ -48,7 +48,7 @@ def surrogate_derivative(
     elif kind == "triangle":
         derivative = (1 - slope * distance.abs()).clamp(min=0)
     else:
-        derivative = kind(distance, slope)  # type: ignore[operator]
+        derivative = kind(distance, slope)
     return torch.where(torch.isfinite(distance), derivative, 0)
 
 

@@ -20,7 +20,7 @@ from .functional import Gradient, Surrogate, check_gradient, first_spike
 class Activity(NamedTuple):
     """What a hidden layer's spikes in a batch come to; the first two are differentiable."""
 
-    count: Tensor  #: (batch,) spikes of each sample
+    spikes: Tensor  #: (batch,) spikes of each sample
     latency: Tensor  #: (batch,) sum of the steps of each sample's spikes
     per_neuron: Tensor  #: int64 (neurons,) spikes of each neuron in the whole batch
 

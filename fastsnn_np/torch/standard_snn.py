@@ -165,11 +165,11 @@ class StandardSNN(nn.Module):
 
         With ``return_activity=True`` also an `Activity` of each hidden layer.
         """
-        x = as_dense(x, self.readout.weight)
+        spikes = as_dense(x, self.readout.weight)
         activities = []
         for layer in self.layers:
-            x = layer(x)
+            spikes = layer(spikes)
             if return_activity:
-                activities.append(Activity.of(x))
-        logits = self.readout(x)
+                activities.append(Activity.of(spikes))
+        logits = self.readout(spikes)
         return (logits, activities) if return_activity else logits

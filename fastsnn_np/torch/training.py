@@ -1,39 +1,54 @@
-"""A plain training function: Adam on the cross-entropy of the logits (eq. 18 and 19)."""
+"""Training on Lightning's `Trainer`: checkpoints, resuming, early stopping, logs."""
 
 from __future__ import annotations
 
+import csv
+import logging
+import os
+import warnings
 from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
+import lightning.pytorch as pl
 import torch
-from torch import Tensor, nn
+from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint, TQDMProgressBar
 
-from ..backends.torch import asarray
-from ..spikes import SpikeTimes
+from .._file import replacing
+from ._checkpoint import SafetensorsIO
+from .classifier import Classifier
+from .data import Augment, SpikeData
 from .fast_snn import FastSNN
+from .standard_snn import StandardSNN
 
 History = list[dict[str, float]]
+CHECKPOINTS = "checkpoints"
 
 
 def fit(
-    model: FastSNN,
-    x: Tensor | SpikeTimes,
+    model: FastSNN | StandardSNN,
+    x: Any,
     labels: Any,
     *,
     epochs: int = 20,
     batch_size: int = 128,
     learning_rate: float = 1e-3,
-    validation: tuple[Tensor | SpikeTimes, Any] | None = None,
+    validation: tuple[Any, Any] | None = None,
     seed: int = 0,
+    augment: Augment | None = None,
+    out: str | os.PathLike[str] | None = None,
+    resume: bool = False,
     progress: bool = False,
+    trainer_options: dict[str, Any] | None = None,
+    **options: Any,
 ) -> History:
     """Train `model` in place.
 
     Parameters
     ----------
-    model : FastSNN
-    x : tensor (samples, inputs, time) or SpikeTimes of a tensor
-        On the model's device; spike times are made dense batch by batch.
+    model : FastSNN or StandardSNN
+    x : array or tensor (samples, inputs, time), SpikeTimes or Events
     labels : integer array or tensor (samples,)
         0 <= label < classes.
     epochs, batch_size : int
@@ -42,112 +57,150 @@ def fit(
     validation : (x, labels), optional
         Evaluated after every epoch.
     seed : int
-        Of the order of the samples.
+        Of the order of the samples, of dropout and of `augment`; not of the model's weights.
+    augment : callable, optional
+        Changes each batch, see `Batches`.
+    out : path, optional
+        Folder for checkpoints and ``metrics.csv``, both written after every epoch.
+    resume : bool
+        Continue from the checkpoint in `out`, if there is one: to the same weights as a run that
+        was never stopped.
     progress : bool
-        Whether to show a progress bar (needs tqdm).
+        Whether to show a progress bar.
+    trainer_options : dict, optional
+        Further arguments of Lightning's `Trainer`, such as ``gradient_clip_val``, ``precision``,
+        ``devices`` or ``strategy``, and ``patience``, the epochs without a better validation
+        accuracy after which training stops.
+    **options
+        Of `Classifier`: ``schedule``, ``weight_decay``, ``count_penalty``, ``latency_penalty``,
+        ``label_smoothing``.
 
     Returns
     -------
     list of dict
-        For each epoch ``loss`` and ``accuracy`` on the training data as it was trained on and, with
-        `validation`, ``validation_accuracy``.
+        For each epoch what `Classifier` logs: ``loss`` and ``accuracy`` on the training data as it
+        was trained on, with `validation` ``validation_accuracy``, and the layers' health.
 
     Raises
     ------
-    ValueError
-        If the labels do not fit the samples or the classes, or the inputs do not fit the model.
+    ValueError, TypeError
+        If labels, inputs or options do not fit, or a checkpoint is of another network.
     FloatingPointError
-        If the loss is no longer finite; it names the epoch and the step.
+        If the loss is no longer finite; it names the epoch, the step and the last good checkpoint.
     """
-    device = model.readout.weight.device
-    n_inputs, *_, n_classes = model.sizes
-    labels = _checked_labels(x, labels, n_inputs, n_classes, device)
-    if validation is not None:
-        validation = (
-            validation[0],
-            _checked_labels(*validation, n_inputs, n_classes, device),
-        )
-    if epochs < 1 or batch_size < 1:
-        raise ValueError(f"epochs and batch_size must be at least 1, got {epochs}, {batch_size}")
-    generator = torch.Generator().manual_seed(seed)
-    optimiser = torch.optim.Adam(
-        model.parameters(), lr=learning_rate, fused=device.type in ("cpu", "cuda")
+    if epochs < 1:
+        raise ValueError(f"epochs must be at least 1, got {epochs}")
+    if resume and out is None:
+        raise ValueError("resume=True needs out=..., the folder of the run to continue")
+    data = SpikeData(
+        (x, labels),
+        validation,
+        n_inputs=model.sizes[0],
+        n_classes=model.sizes[-1],
+        batch_size=batch_size,
+        seed=seed,
+        augment=augment,
     )
-    history: History = []
-    for epoch in _epochs(epochs, history, progress):
-        model.train()
-        order = torch.randperm(len(labels), generator=generator).to(device)
-        total, right = torch.zeros((), device=device), torch.zeros((), device=device)
-        for step, picked in enumerate(order.split(batch_size)):
-            logits = model(_pick(x, picked))
-            loss = nn.functional.cross_entropy(logits, labels[picked])
-            if not torch.isfinite(loss):
-                raise FloatingPointError(
-                    f"loss is {loss.item()} at epoch {epoch}, step {step}: lower the learning "
-                    f"rate ({learning_rate}) or look for extreme inputs"
-                )
-            optimiser.zero_grad(set_to_none=True)
-            loss.backward()
-            optimiser.step()
-            total += loss.detach() * len(picked)
-            right += (logits.argmax(-1) == labels[picked]).sum()
-        record = {"loss": total.item() / len(labels), "accuracy": right.item() / len(labels)}
-        if validation is not None:
-            record["validation_accuracy"] = evaluate(model, *validation, batch_size=batch_size)
-        history.append(record)
-    return history
+    classifier = Classifier(model, learning_rate=learning_rate, seed=seed, **options)
+    device = model.readout.weight.device
+    settings = {"limit_val_batches": 0} if validation is None else {}
+    settings |= trainer_options or {}
+    with _quiet():
+        run = trainer(epochs, out=out, progress=progress, device=device, **settings)
+    last = None if out is None else Path(out) / CHECKPOINTS / "last.ckpt"
+    found = str(last) if resume and last is not None and last.is_file() else None
+    with _quiet():
+        run.fit(classifier, datamodule=data, ckpt_path=found, weights_only=True)
+    if run.interrupted:
+        raise KeyboardInterrupt
+    model.to(device).eval()
+    return classifier.history
 
 
-@torch.no_grad()
-def evaluate(
-    model: FastSNN, x: Tensor | SpikeTimes, labels: Tensor, *, batch_size: int = 128
-) -> float:
-    """The fraction of samples whose largest logit is that of their label."""
-    model.eval()
-    right = 0
-    for picked in torch.arange(len(labels), device=labels.device).split(batch_size):
-        right += int((model(_pick(x, picked)).argmax(-1) == labels[picked]).sum())
-    return right / len(labels)
-
-
-def _pick(x: Tensor | SpikeTimes, picked: Tensor) -> Tensor | SpikeTimes:
-    if isinstance(x, SpikeTimes):
-        return SpikeTimes.unchecked(x.times[picked], x.n_steps)
-    return x[picked]
-
-
-def _checked_labels(x: Any, labels: Any, n_inputs: int, n_classes: int, device: Any) -> Tensor:
-    held = x.times if isinstance(x, SpikeTimes) else x
-    if not isinstance(held, Tensor):
-        raise TypeError(
-            f"x must hold a tensor, got {type(held).__name__}: torch.from_numpy(...) makes one"
+def trainer(
+    epochs: int,
+    *,
+    out: str | os.PathLike[str] | None = None,
+    progress: bool = False,
+    device: torch.device | None = None,
+    patience: int | None = None,
+    **options: Any,
+) -> pl.Trainer:
+    """Lightning's `Trainer` as `fit` sets it up: see there. `options` go to it as they are."""
+    callbacks: list[pl.Callback] = list(options.pop("callbacks", ()))
+    if progress:
+        callbacks.append(TQDMProgressBar(refresh_rate=20))
+    if patience is not None:
+        monitor = EarlyStopping("validation_accuracy", patience=patience, mode="max")
+        callbacks.append(monitor)
+    if out is not None:
+        folder = Path(out) / CHECKPOINTS
+        callbacks.append(
+            ModelCheckpoint(
+                folder,
+                filename="last",
+                save_top_k=1,
+                enable_version_counter=False,
+                save_on_train_epoch_end=True,
+            )
         )
-    if held.device != device:
-        raise ValueError(f"x is on {held.device} and the model on {device}")
-    if held.shape[1] != n_inputs:
-        raise ValueError(
-            f"x has {held.shape[1]} neurons, shape {tuple(held.shape)}, "
-            f"and the model expects {n_inputs}"
-        )
-    labels = asarray(labels, device)
-    if labels.shape != held.shape[:1] or len(labels) == 0:
-        raise ValueError(f"{len(held)} samples and labels of shape {tuple(labels.shape)}")
-    if labels.is_floating_point() or not (labels.min() >= 0 and labels.max() < n_classes):
-        raise ValueError(
-            f"labels must be integers in 0 ... {n_classes - 1}, "
-            f"got {labels.dtype} from {labels.min()} to {labels.max()}"
-        )
-    return labels.long()
+        callbacks.append(MetricsFile(Path(out) / "metrics.csv"))
+    if device is not None and "accelerator" not in options:
+        options["accelerator"] = {"cuda": "gpu"}.get(device.type, device.type)
+        if device.index is not None:
+            options.setdefault("devices", [device.index])
+    options.setdefault("devices", 1)
+    return pl.Trainer(
+        max_epochs=epochs,
+        plugins=[SafetensorsIO()],
+        callbacks=callbacks,
+        enable_checkpointing=out is not None,
+        enable_progress_bar=progress,
+        enable_model_summary=False,
+        logger=False,
+        num_sanity_val_steps=0,
+        use_distributed_sampler=False,  # `Batches` shares each batch out itself
+        **options,
+    )
 
 
-def _epochs(count: int, history: History, progress: bool) -> Iterator[int]:
-    if not progress:
-        yield from range(count)
-        return
-    from tqdm import tqdm
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without Lightning's remarks on hardware, data workers and its own dependencies."""
+    remarks = logging.getLogger("lightning.pytorch")
+    level = remarks.level
+    remarks.setLevel(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            for words in (
+                "does not have many workers",
+                "exists and is not empty",
+                "not used",
+                "isinstance\\(treespec",
+                "overridden `transfer_batch",
+            ):
+                warnings.filterwarnings("ignore", f".*{words}")
+            yield
+    finally:
+        remarks.setLevel(level)
 
-    with tqdm(total=count, unit="epoch") as bar:
-        for epoch in range(count):
-            yield epoch
-            bar.set_postfix({name: f"{value:.3f}" for name, value in history[-1].items()})
-            bar.update()
+
+class MetricsFile(pl.callbacks.Checkpoint):
+    """The epochs' metrics as CSV, all of them, also those before a run was resumed.
+
+    (Lightning's own CSV logger deletes the earlier ones then.) It is a `Checkpoint` so that it runs
+    after the module's own end of the epoch.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: Any) -> None:
+        if not trainer.is_global_zero:
+            return
+        rows = [{"epoch": i, **record} for i, record in enumerate(pl_module.history)]
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(self.path) as temporary, temporary.open("w", newline="") as file:
+            writer = csv.DictWriter(file, list(rows[0]))
+            writer.writeheader()
+            writer.writerows(rows)

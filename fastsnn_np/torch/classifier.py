@@ -1,0 +1,245 @@
+"""A network as a `LightningModule`: loss, metrics of an epoch, health, and what stops a run."""
+
+from __future__ import annotations
+
+import math
+import os
+import warnings
+from typing import Any
+
+import lightning.pytorch as pl
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from .data import to_device
+from .fast_snn import FastSNN
+from .modules import Activity
+from .standard_snn import StandardSNN
+
+_PROBE_EVERY = 50  # steps between looks at activity, gradient norm and, on a GPU, the loss
+
+
+class Classifier(pl.LightningModule):
+    """Trains a `FastSNN` or `StandardSNN` by the cross-entropy of its logits (eq. 18 and 19).
+
+    Logged at the end of every epoch: ``loss``, ``accuracy``, ``validation_accuracy``,
+    ``gradient_norm``, and of every hidden layer ``spikes.I``, the spikes of a sample, and
+    ``silent.I``, the fraction of its neurons that no sample has seen fire. The last three come from
+    the validation data, or from every 50th training step where there is none. Nothing of this is
+    done at every step but the sums of loss and right answers.
+
+    Parameters
+    ----------
+    model : FastSNN or StandardSNN
+    learning_rate : float
+        Adam's.
+    schedule : {"constant", "cosine"}
+        How the learning rate goes down over the epochs.
+    weight_decay : float
+    count_penalty : float
+        Added to the loss times the mean spike count of a sample, over all hidden layers.
+    latency_penalty : float
+        Added to the loss times the mean over samples of the sum of spike times, in units of the
+        whole window.
+    label_smoothing : float
+    seed : int
+        Dropout follows from (seed, epoch, step).
+    """
+
+    def __init__(
+        self,
+        model: FastSNN | StandardSNN,
+        *,
+        learning_rate: float = 1e-3,
+        schedule: str = "constant",
+        weight_decay: float = 0.0,
+        count_penalty: float = 0.0,
+        latency_penalty: float = 0.0,
+        label_smoothing: float = 0.0,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        if not 0 < learning_rate < math.inf:
+            raise ValueError(f"learning_rate must be positive, got {learning_rate}")
+        if schedule not in ("constant", "cosine"):
+            raise ValueError(f"schedule must be 'constant' or 'cosine', got {schedule!r}")
+        self.model, self.seed = model, seed
+        self.learning_rate, self.schedule, self.weight_decay = learning_rate, schedule, weight_decay
+        self.count_penalty, self.latency_penalty = count_penalty, latency_penalty
+        self.label_smoothing = label_smoothing
+        self.history: list[dict[str, float]] = []  #: of every epoch what was logged
+
+    def setup(self, stage: str) -> None:
+        """Share the cores out, where several processes train on one machine."""
+        processes = getattr(self.trainer.strategy, "num_processes", 1)
+        if processes > 1 and self.device.type == "cpu":
+            import numba
+
+            threads = max(1, (os.cpu_count() or 1) // processes)
+            numba.set_num_threads(min(threads, numba.get_num_threads()))
+            torch.set_num_threads(threads)
+
+    def configure_optimizers(self) -> Any:
+        kind = torch.optim.AdamW if self.weight_decay else torch.optim.Adam
+        fused = self.device.type in ("cpu", "cuda")
+        optimiser = kind(
+            self.model.parameters(),
+            lr=self.learning_rate,
+            weight_decay=self.weight_decay,
+            fused=fused,
+        )
+        if self.schedule == "constant":
+            return optimiser
+        epochs = self.trainer.max_epochs or 1
+        cosine = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, epochs)
+        return {"optimizer": optimiser, "lr_scheduler": cosine}
+
+    def transfer_batch_to_device(
+        self, batch: Any, device: torch.device, dataloader_idx: int
+    ) -> Any:
+        x, labels, share = batch
+        return to_device(x, device), labels.to(device), share
+
+    def on_train_epoch_start(self) -> None:
+        batches: Any = self.trainer.train_dataloader
+        batches.epoch = self.current_epoch
+        self._seen, self._loss, self._right = 0.0, self._zero(), self._zero()
+        self._norm = self._zero()
+        self._health = _Health()
+        self._first_bad = torch.full((), math.inf, device=self.device)
+
+    def training_step(self, batch: Any, step: int) -> Tensor:
+        x, labels, share = batch
+        if getattr(self.model, "dropout", 0):
+            entropy = [self.seed, self.current_epoch, step, self.global_rank]
+            torch.manual_seed(int(np.random.SeedSequence(entropy).generate_state(1)[0]))
+        penalised = self.count_penalty or self.latency_penalty
+        if penalised or (step % _PROBE_EVERY == 0 and not self._validates):
+            logits, activities = self.model(x, return_activity=True)
+            self._health.add(activities, len(labels))
+        else:
+            logits, activities = self.model(x), []
+        loss = nn.functional.cross_entropy(logits, labels, label_smoothing=self.label_smoothing)
+        for activity in activities if penalised else []:
+            loss = loss + self.count_penalty * activity.spikes.mean()
+            loss = loss + self.latency_penalty / _steps(x) * activity.latency.mean()
+        self._watch(loss.detach(), step)
+        self._seen += len(labels)
+        self._loss += loss.detach() * len(labels)
+        self._right += (logits.detach().argmax(-1) == labels).sum()
+        return loss * share if share != 1 else loss
+
+    def on_before_optimizer_step(self, optimizer: Any) -> None:
+        if self.trainer.fit_loop.epoch_loop.batch_idx % _PROBE_EVERY == 0:
+            norms = [p.grad.norm() for p in self.model.parameters() if p.grad is not None]
+            self._norm = torch.stack(norms).norm()
+
+    def on_train_epoch_end(self) -> None:
+        self._check(len(self.trainer.train_dataloader or ()))
+        loss, right, seen = self._everywhere(self._loss, self._right, self._seen)
+        values = {
+            "loss": loss / seen,
+            "accuracy": right / seen,
+            "gradient_norm": float(self._norm),
+            "learning_rate": self.trainer.optimizers[0].param_groups[0]["lr"],
+        }
+        values |= self._validated if self._validates else self._health.report()
+        self.log_dict(values, batch_size=1)
+        self.history.append(values)
+
+    def on_validation_epoch_start(self) -> None:
+        self._val_seen, self._val_right, self._health = 0.0, self._zero(), _Health()
+
+    def validation_step(self, batch: Any, step: int) -> None:
+        x, labels, _ = batch
+        logits, activities = self.model(x, return_activity=True)
+        self._health.add(activities, len(labels))
+        self._val_seen += len(labels)
+        self._val_right += (logits.argmax(-1) == labels).sum()
+
+    def on_validation_epoch_end(self) -> None:
+        right, seen = self._everywhere(self._val_right, self._val_seen)
+        self._validated = {"validation_accuracy": right / seen, **self._health.report()}
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint["history"], checkpoint["sizes"] = self.history, list(self.model.sizes)
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        sizes = checkpoint.get("sizes")
+        if sizes != list(self.model.sizes):
+            raise ValueError(
+                f"the checkpoint is of a network {sizes}, and this one is {list(self.model.sizes)}"
+            )
+        self.history = checkpoint["history"]
+
+    @property
+    def _validates(self) -> bool:
+        return bool(self.trainer.enable_validation and any(self.trainer.num_val_batches))
+
+    def _zero(self) -> Tensor:
+        return torch.zeros((), device=self.device)
+
+    def _everywhere(self, *sums: Any) -> list[float]:
+        """Sums over all processes."""
+        together = torch.stack([torch.as_tensor(s, device=self.device).double() for s in sums])
+        summed: Any = self.trainer.strategy.reduce(together, reduce_op="sum")
+        values: list[float] = summed.tolist()
+        return values
+
+    def _watch(self, loss: Tensor, step: int) -> None:
+        """Remember the first step whose loss is not finite; on a CPU looking costs nothing."""
+        self._first_bad = torch.where(
+            torch.isfinite(loss), self._first_bad, self._first_bad.clamp(max=step)
+        )
+        if loss.device.type == "cpu" or step % _PROBE_EVERY == 0:
+            self._check(step)
+
+    def _check(self, step: int) -> None:
+        if torch.isfinite(self._first_bad):
+            checkpoint = getattr(self.trainer.checkpoint_callback, "last_model_path", "") or "none"
+            raise FloatingPointError(
+                f"loss is not finite at epoch {self.current_epoch}, step {int(self._first_bad)}: "
+                f"{self._culprit()}. Last good checkpoint: {checkpoint}. Lower the learning rate "
+                f"({self.learning_rate}) or look for extreme inputs"
+            )
+
+    def _culprit(self) -> str:
+        for name, parameter in self.model.named_parameters():
+            if not torch.isfinite(parameter).all():
+                return f"{name} is not finite"
+        return "all parameters are finite, so the potentials of some layer overflow"
+
+
+class _Health:
+    """Spikes of a sample and silent neurons, layer by layer, over what it has been shown."""
+
+    def __init__(self) -> None:
+        self.samples = 0
+        self.per_neuron: list[Tensor] = []
+
+    def add(self, activities: list[Activity], samples: int) -> None:
+        seen = [activity.per_neuron for activity in activities]
+        before = self.per_neuron or [torch.zeros_like(spikes) for spikes in seen]
+        self.per_neuron = [a + b for a, b in zip(before, seen, strict=True)]
+        self.samples += samples
+
+    def report(self) -> dict[str, float]:
+        """Numbers by name, and a warning where a layer is dead."""
+        values = {}
+        for i, spikes in enumerate(self.per_neuron):
+            values[f"spikes.{i}"] = float(spikes.sum()) / max(self.samples, 1)
+            values[f"silent.{i}"] = float((spikes == 0).double().mean())
+            if values[f"silent.{i}"] == 1:
+                warnings.warn(
+                    f"hidden layer {i} is dead: none of its {len(spikes)} neurons fires on any of "
+                    f"{self.samples} samples, and little can be learnt. Raise its weights "
+                    f"(model.layers[{i}].weight.data *= 3), lower its threshold, or lower "
+                    "count_penalty",
+                    stacklevel=2,
+                )
+        return values
+
+
+def _steps(x: Any) -> int:
+    return int(x.shape[-1] if isinstance(x, Tensor) else x.n_steps)

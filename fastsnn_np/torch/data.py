@@ -1,0 +1,173 @@
+"""Batches of spikes, in an order that follows from the seed and the epoch alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import lightning.pytorch as pl
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..backends.torch import asarray
+from ..spikes import Events, SpikeTimes
+
+Spikes = Tensor | SpikeTimes | Events
+#: changes a batch: gets it and a NumPy generator
+Augment = Callable[[Any, np.random.Generator], Any]
+
+
+class Batches:
+    """Batches (x, labels, share) of spikes held in memory, for one epoch at a time.
+
+    The order is that of (seed, epoch), the same for any number of processes: of each batch, process
+    `rank` of `world` gets every `world`-th sample. `share` is that part's size relative to the mean
+    of all, so that the mean over processes of share times mean loss is the batch's mean loss.
+
+    Parameters
+    ----------
+    x : tensor (samples, inputs, time), SpikeTimes or Events
+    labels : integer tensor (samples,)
+    batch_size : int
+        Of all processes together.
+    shuffle : bool
+    seed : int
+    augment : callable, optional
+        Gets a batch and a generator made from (seed, epoch, step, rank), gives another batch.
+    rank, world : int
+    """
+
+    def __init__(
+        self,
+        x: Spikes,
+        labels: Tensor,
+        *,
+        batch_size: int,
+        shuffle: bool,
+        seed: int = 0,
+        augment: Augment | None = None,
+        rank: int = 0,
+        world: int = 1,
+    ) -> None:
+        self.x, self.labels, self.batch_size, self.shuffle = x, labels, batch_size, shuffle
+        self.seed, self.augment, self.rank, self.world = seed, augment, rank, world
+        self.epoch = 0  #: to be set before the batches of another one are iterated over
+
+    def __len__(self) -> int:
+        full, rest = divmod(len(self.labels), self.batch_size)
+        return full + (rest >= self.world)  # every process needs a sample of every batch
+
+    def __iter__(self) -> Iterator[tuple[Spikes, Tensor, float]]:
+        count = len(self.labels)
+        order = np.arange(count)
+        if self.shuffle:
+            order = np.random.default_rng([self.seed, self.epoch]).permutation(count)
+        for step in range(len(self)):
+            batch = order[step * self.batch_size : (step + 1) * self.batch_size]
+            own = batch[self.rank :: self.world]
+            x: Any = pick(self.x, own)
+            if self.augment is not None:
+                entropy = [self.seed, self.epoch, step, self.rank]
+                x = self.augment(x, np.random.default_rng(entropy))
+            yield x, self.labels[torch.from_numpy(own)], len(own) * self.world / len(batch)
+
+
+def pick(x: Any, samples: Any) -> Any:
+    """The given samples of spikes in any form; `samples` is a NumPy array of integers."""
+    if isinstance(x, Tensor):
+        return x[torch.from_numpy(samples).to(x.device)]
+    if isinstance(x, SpikeTimes) and isinstance(x.times, Tensor):
+        times = x.times[torch.from_numpy(samples).to(x.times.device)]
+        return SpikeTimes.unchecked(times, x.n_steps)
+    return x.take(samples)
+
+
+def to_device(x: Any, device: Any) -> Any:
+    """A batch on `device`; `Events` stay in host memory, and are made dense there if need be."""
+    if isinstance(x, Events):
+        return x
+    if isinstance(x, SpikeTimes):
+        return SpikeTimes.unchecked(asarray(x.times, device), x.n_steps)
+    return asarray(x, device)
+
+
+class SpikeData(pl.LightningDataModule):
+    """Training and validation data for Lightning's `Trainer`.
+
+    Parameters
+    ----------
+    train, validation : (x, labels)
+        x is a tensor or array (samples, inputs, time), `SpikeTimes` or `Events`; labels are
+        integers 0 <= label < n_classes.
+    n_inputs, n_classes : int
+        Of the model.
+    batch_size : int
+        Of all processes together.
+    seed : int
+        Of the order of the samples, and of `augment`.
+    augment : callable, optional
+        See `Batches`; for training only.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If labels or inputs do not fit.
+    """
+
+    def __init__(
+        self,
+        train: tuple[Any, Any],
+        validation: tuple[Any, Any] | None = None,
+        *,
+        n_inputs: int,
+        n_classes: int,
+        batch_size: int = 128,
+        seed: int = 0,
+        augment: Augment | None = None,
+    ) -> None:
+        super().__init__()
+        if batch_size < 1:
+            raise ValueError(f"batch_size must be at least 1, got {batch_size}")
+        self.train = checked(*train, n_inputs, n_classes)
+        self.validation = None if validation is None else checked(*validation, n_inputs, n_classes)
+        self.batch_size, self.seed, self.augment = batch_size, seed, augment
+
+    def train_dataloader(self) -> Batches:
+        return self._batches(self.train, shuffle=True, augment=self.augment)
+
+    def val_dataloader(self) -> Batches | list[Any]:
+        return [] if self.validation is None else self._batches(self.validation, shuffle=False)
+
+    def _batches(self, data: Any, **options: Any) -> Batches:
+        trainer = self.trainer
+        assert trainer is not None
+        return Batches(
+            *data,
+            batch_size=self.batch_size,
+            seed=self.seed,
+            rank=trainer.global_rank,
+            world=trainer.world_size,
+            **options,
+        )
+
+
+def checked(x: Any, labels: Any, n_inputs: int, n_classes: int) -> tuple[Any, Tensor]:
+    """Inputs and int64 labels that fit each other and the model."""
+    if not isinstance(x, (SpikeTimes, Events)):
+        x = asarray(x)
+        if x.ndim != 3:
+            raise ValueError(f"x must have axes (batch, neurons, time), got shape {tuple(x.shape)}")
+    count = len(x)
+    inputs = x.shape[1] if isinstance(x, Tensor) else x.n_neurons
+    if inputs != n_inputs:
+        raise ValueError(f"x has {inputs} neurons and the model expects {n_inputs}")
+    labels = asarray(labels).cpu()
+    if tuple(labels.shape) != (count,) or count == 0:
+        raise ValueError(f"{count} samples and labels of shape {tuple(labels.shape)}")
+    if labels.is_floating_point() or not (labels.min() >= 0 and labels.max() < n_classes):
+        raise ValueError(
+            f"labels must be integers in 0 ... {n_classes - 1}, "
+            f"got {labels.dtype} from {labels.min()} to {labels.max()}"
+        )
+    return x, labels.long()
