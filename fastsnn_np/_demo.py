@@ -65,13 +65,12 @@ def _train(
 
     torch.manual_seed(seed)
     model = FastSNN(SIZES)
-    tensors = [SpikeTimes(torch.tensor(x.times), x.n_steps) for x in (train_x, test_x)]
     history = fit(
         model,
-        tensors[0],
-        torch.tensor(train_y),
+        train_x,
+        train_y,
         epochs=epochs,
-        validation=(tensors[1], torch.tensor(test_y)),
+        validation=(test_x, test_y),
         seed=seed,
         progress=True,
     )

@@ -116,11 +116,9 @@ class Events:
                 "Events are indexed by a slice of samples with step 1; use take(numbers)"
             )
         rows = self.indptr[samples]
-        part = slice(rows[0, 0], rows[-1, -1]) if len(rows) else slice(0)
-        values = None if self.values is None else self.values[part]
-        return Events.unchecked(
-            rows - part.start if len(rows) else rows, self.indices[part], self.n_neurons, values
-        )
+        start, end = (rows[0, 0], rows[-1, -1]) if len(rows) else (0, 0)
+        values = None if self.values is None else self.values[start:end]
+        return Events.unchecked(rows - start, self.indices[start:end], self.n_neurons, values)
 
     def take(self, samples: Any) -> Events:
         """The samples of these numbers, in this order, for shuffled batches.

@@ -7,10 +7,11 @@ from typing import Any
 
 import numpy as np
 
+from ._events import check_steps
 from ._namespace import Array, as_dtype, float_dtype, namespace
-from .spikes import SpikeTimes, check_steps
+from .spikes import SpikeTimes
 
-__all__ = ["latency", "random_spike_trains"]
+__all__ = ["latency", "linear_latency", "random_spike_trains"]
 
 
 def latency(
@@ -57,6 +58,50 @@ def latency(
             raise ValueError(f"{name} must be positive and finite (ms), got {value}")
     if not 0 <= threshold < 1:
         raise ValueError(f"threshold must lie in [0, 1), got {threshold}")
+    p = _pixels(xp, p)
+    fires = p > threshold
+    safe = xp.where(fires, p, xp.ones_like(p))
+    step = xp.round(tau_eff / dt * xp.log(safe / (safe - threshold)))
+    return _spike_times(xp, step, fires, n_steps)
+
+
+def linear_latency(p: Array, /, *, n_steps: int = 100, window: float = 0.8) -> SpikeTimes:
+    """First spike times of an image, t = (1 - p) * window * (n_steps - 1) for p > 0.
+
+    Brighter pixels fire earlier, evenly spread over the first part of the steps: p = 1 at step 0
+    and the faintest at the window's end, so that what they drive has time left to fire. Times are
+    rounded to the nearest step; p = 0 never fires.
+
+    Parameters
+    ----------
+    p : array (batch, ...)
+        Pixel values as `latency` takes them.
+    n_steps : int
+        Number of steps.
+    window : float
+        Share of the steps over which the spikes are spread, 0 < window <= 1.
+
+    Raises
+    ------
+    ValueError
+        If p leaves [0, 1] or holds NaN, or a parameter is out of range.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> linear_latency(np.array([[1.0, 0.5, 0.01, 0.0]]), n_steps=101).times
+    array([[  0,  40,  79, 101]], dtype=int32)
+    """
+    xp = namespace(p=p)
+    check_steps(n_steps)
+    if not 0 < window <= 1:
+        raise ValueError(f"window must lie in (0, 1], a share of the steps, got {window}")
+    p = _pixels(xp, p)
+    return _spike_times(xp, xp.round((1 - p) * (window * (n_steps - 1))), p > 0, n_steps)
+
+
+def _pixels(xp: Any, p: Array) -> Array:
+    """Checked pixel values as floats (batch, neurons) in [0, 1]."""
     if p.ndim < 2:
         raise ValueError(f"p must have axes (batch, ...), got shape {tuple(p.shape)}")
     p = xp.astype(p, xp.float32) / 255 if p.dtype == xp.uint8 else p
@@ -64,13 +109,14 @@ def latency(
     if not bool(xp.all((p >= 0) & (p <= 1))):
         raise ValueError("p must lie in [0, 1] and hold no NaN; uint8 counts as 0 ... 255")
     # product of the rest, not -1: a batch may be empty
-    p = xp.reshape(p, (p.shape[0], math.prod(p.shape[1:])))
-    fires = p > threshold
-    safe = xp.where(fires, p, xp.ones_like(p))
-    step = xp.round(tau_eff / dt * xp.log(safe / (safe - threshold)))
+    return xp.reshape(p, (p.shape[0], math.prod(p.shape[1:])))
+
+
+def _spike_times(xp: Any, step: Array, fires: Array, n_steps: int) -> SpikeTimes:
+    """Whole, non-negative `step` as spike times; never where not `fires` or after the end."""
     never = xp.full_like(step, n_steps)
     step = xp.where(fires & (step < n_steps), step, never)
-    return SpikeTimes(xp.astype(step, xp.int32), n_steps)
+    return SpikeTimes.unchecked(xp.astype(step, xp.int32), n_steps)
 
 
 def random_spike_trains(

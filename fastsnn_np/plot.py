@@ -8,20 +8,26 @@ import numpy as np
 
 from ._forward import forward
 from ._result import Result
+from .metrics import LatencyToDecision
 from .network import Network
-from .spikes import SpikeTimes
+from .spikes import Events, SpikeTimes
 
-__all__ = ["activity", "training_curve"]
+__all__ = ["activity", "confusion", "latency_curve", "training_curve"]
 
 
 def activity(
-    x: SpikeTimes, network: Network, label: int, *, classes: Any = None, dt: float | None = None
+    x: SpikeTimes | Events,
+    network: Network,
+    label: int,
+    *,
+    classes: Any = None,
+    dt: float | None = None,
 ) -> Any:
     """One sample through a network: input raster, hidden rasters, readout potentials (Fig. 3b).
 
     Parameters
     ----------
-    x : SpikeTimes
+    x : SpikeTimes or Events
         A single sample, NumPy.
     network : Network
         Of NumPy arrays, with at least one hidden layer.
@@ -48,7 +54,7 @@ def activity(
     result: Result = forward(x, network, return_potential=True)
     assert result.potentials is not None and result.prediction is not None
     dt = network.dt if dt is None else dt
-    rasters = [("Input", x.times[0]), *_hidden_rasters(result)]
+    rasters = [("Input", *_raster(x), x.n_neurons), *_hidden_rasters(result)]
     figure = Figure(figsize=(7, 3 + 1.9 * len(rasters)), layout="constrained")
     axes = figure.subplots(len(rasters) + 1, 1, sharex=True)
     top, *rest = axes
@@ -70,12 +76,13 @@ def activity(
     top.set_title(f"Readout potentials: {verdict} prediction", loc="left")
     top.set_ylabel("Potential")
     top.legend(frameon=False, loc="upper right", fontsize="small")
-    for axis, (name, times) in zip(rest, reversed(rasters), strict=True):
-        fired = times < x.n_steps
-        axis.scatter(times[fired] * dt, np.flatnonzero(fired), s=3, color="k", linewidths=0)
-        axis.set_title(f"{name}: {fired.sum()} of {len(times)} neurons fire, once each", loc="left")
+    for axis, (name, step, neuron, count) in zip(rest, reversed(rasters), strict=True):
+        axis.scatter(step * dt, neuron, s=3, color="k", linewidths=0)
+        firing = len(np.unique(neuron))
+        spikes = "once each" if firing == len(neuron) else f"{len(neuron)} spikes"
+        axis.set_title(f"{name}: {firing} of {count} neurons fire, {spikes}", loc="left")
         axis.set_ylabel("Neuron")
-        axis.set_ylim(-0.02 * len(times), 1.02 * len(times))
+        axis.set_ylim(-0.02 * count, 1.02 * count)
     axes[-1].set_xlabel("Time (ms)")
     axes[-1].set_xlim(0, x.n_steps * dt)
     for axis in axes:
@@ -111,12 +118,96 @@ def training_curve(history: list[dict[str, float]]) -> Any:
     return figure
 
 
-def _hidden_rasters(result: Result) -> list[tuple[str, Any]]:
+def confusion(matrix: Any, classes: Any = None) -> Any:
+    """A confusion matrix, rows the right classes; shades are fractions of a row, numbers counts.
+
+    Parameters
+    ----------
+    matrix : integer array (classes, classes)
+        Of `fastsnn_np.metrics.confusion_matrix`.
+    classes : sequence of str, optional
+        Names of the classes.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+
+    Raises
+    ------
+    ValueError
+        If the matrix is not square.
+    """
+    from matplotlib.figure import Figure
+
+    matrix = np.asarray(matrix)
+    if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1]:
+        raise ValueError(f"matrix must have shape (classes, classes), got {matrix.shape}")
+    count = len(matrix)
+    share = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
+    figure = Figure(figsize=(2.2 + 0.5 * count, 1.6 + 0.45 * count), layout="constrained")
+    axis = figure.subplots()
+    axis.imshow(share, cmap="Greens", vmin=0, vmax=1, aspect="auto")
+    names = [_class_name(classes, i) for i in range(count)]
+    axis.set_xticks(range(count), names, rotation=45, ha="right", rotation_mode="anchor")
+    axis.set_yticks(range(count), names)
+    for row, column in zip(*np.nonzero(matrix), strict=True):
+        colour = "w" if share[row, column] > 0.5 else "k"
+        number = matrix[row, column]
+        axis.text(column, row, number, ha="center", va="center", color=colour, fontsize="small")
+    right = np.trace(matrix) / max(matrix.sum(), 1)
+    axis.set_title(f"{100 * right:.1f} % of {matrix.sum():,} right", loc="left")
+    axis.set(xlabel="Predicted class", ylabel="Right class")
+    axis.tick_params(length=0)
+    axis.spines[:].set_visible(False)
+    return figure
+
+
+def latency_curve(latency: LatencyToDecision, *, dt: float = 1.0) -> Any:
+    """Accuracy against the time seen, and the fraction of predictions that stay from then on.
+
+    Parameters
+    ----------
+    latency : LatencyToDecision
+        Of `fastsnn_np.metrics.latency_to_decision`.
+    dt : float
+        Step in ms.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+    """
+    from matplotlib.figure import Figure
+
+    steps = np.arange(len(latency.accuracy))
+    settled = np.searchsorted(np.sort(latency.decided), steps, side="right") / len(latency.decided)
+    figure = Figure(figsize=(7, 3.2), layout="constrained")
+    axis = figure.subplots()
+    time = (steps + 1) * dt
+    axis.plot(time, 100 * settled, color="0.6", label="predictions that stay")
+    final = 100 * latency.accuracy[-1]
+    axis.plot(time, 100 * latency.accuracy, color="#00693c", lw=2, label="right predictions")
+    axis.set_title(f"{final:.1f} % right after {time[-1]:g} ms", loc="left")
+    axis.set(xlabel="Time seen (ms)", ylabel="Samples (%)", xlim=(0, time[-1]), ylim=(0, 102))
+    axis.legend(frameon=False, loc="lower right")
+    axis.spines[["top", "right"]].set_visible(False)
+    return figure
+
+
+def _raster(x: SpikeTimes | Events) -> tuple[Any, Any]:
+    """The step and the neuron of every spike of the only sample."""
+    if isinstance(x, Events):
+        return np.repeat(np.arange(x.n_steps), np.diff(x.indptr[0])), x.indices
+    fired = x.times[0] < x.n_steps
+    return x.times[0][fired], np.flatnonzero(fired)
+
+
+def _hidden_rasters(result: Result) -> list[tuple[str, Any, Any, int]]:
     count = len(result.spike_times)
-    return [
-        ("Hidden layer" if count == 1 else f"Hidden layer {i + 1}", times[0])
-        for i, times in enumerate(result.spike_times)
-    ]
+    rasters: list[tuple[str, Any, Any, int]] = []
+    for i, times in enumerate(result.spike_times):
+        name = "Hidden layer" if count == 1 else f"Hidden layer {i + 1}"
+        rasters.append((name, *_raster(SpikeTimes(times, result.n_steps)), times.shape[1]))
+    return rasters
 
 
 def _class_name(classes: Any, index: int) -> str:

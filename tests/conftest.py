@@ -27,7 +27,7 @@ LIBRARIES = {
     "cupy": ("cupy", "cupy"),
     "jax": ("jax", "jax.numpy"),
 }
-BACKENDS = ["numpy", "numba", "torch", "strict", "cupy", "jax"]
+BACKENDS = ["numpy", "numba", "torch", "strict", "cupy", "jax", "train", "reach"]
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    modules = {"numba": "numba", **dict(LIBRARIES.values())}
+    modules = {
+        "numba": "numba",
+        "train": "lightning",
+        "reach": "sklearn",
+        **dict(LIBRARIES.values()),
+    }
     for name in config.getoption("--backend") or []:
         try:
             importlib.import_module(modules[name])
@@ -119,6 +124,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         marker = item.get_closest_marker("backend")
         if marker is None and "fastsnn_np/torch" in str(item.path):
             marker = pytest.mark.backend("torch").mark
+        if marker is None and item.path.name in ("bulk.py", "sklearn.py"):
+            marker = pytest.mark.backend("reach").mark
         name = marker.args[0] if marker else "numpy"
         (kept if not chosen or name in chosen else dropped).append(item)
         if not chosen and marker and name in ("torch", "numba") and not _installed(name):

@@ -23,6 +23,12 @@ def idx(array):
     return gzip.compress(head + array.astype(np.uint8).tobytes())
 
 
+@pytest.fixture(autouse=True)
+def own_cache(monkeypatch, tmp_path_factory):
+    """The user's cache is neither seen nor filled."""
+    monkeypatch.setenv("FASTSNN_CACHE", str(tmp_path_factory.mktemp("cache")))
+
+
 @pytest.fixture
 def folder(tmp_path):
     rng = np.random.default_rng(0)
@@ -79,7 +85,6 @@ def test_absent_and_offline(tmp_path, monkeypatch):
     monkeypatch.delenv("FASTSNN_DATA", raising=False)
     monkeypatch.setattr(module, "_DEBIAN", tmp_path)
     pooch = pytest.importorskip("pooch", reason="pooch is not installed")
-    monkeypatch.setattr(pooch, "os_cache", lambda name: tmp_path / name)
 
     def offline(*args, **kwargs):
         raise ConnectionError("no route to host")
@@ -96,7 +101,6 @@ def test_downloads_with_a_checksum(folder, tmp_path, monkeypatch):
     pooch = pytest.importorskip("pooch", reason="pooch is not installed")
     monkeypatch.delenv("FASTSNN_DATA", raising=False)
     monkeypatch.setattr(module, "_DEBIAN", tmp_path / "nowhere")
-    monkeypatch.setattr(pooch, "os_cache", lambda name: tmp_path / "cache")
     asked = []
 
     def retrieve(url, known_hash, fname, path):

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from fastsnn_np.encoding import latency, random_spike_trains
+from fastsnn_np.encoding import latency, linear_latency, random_spike_trains
 
 
 def test_latency_is_equation_17(lib):
@@ -54,6 +54,41 @@ def test_latency_flattens_and_takes_an_empty_batch():
 def test_bad_latency(p, options, words):
     with pytest.raises(ValueError, match=words):
         latency(p, **options)
+
+
+def test_linear_latency(lib):
+    p = np.array([[1.0, 0.75, 0.5, 0.25, 1e-6, 0.0]], np.float32)
+    times = lib.to_numpy(linear_latency(lib.asarray(p), n_steps=101).times)
+    assert times.tolist() == [[0, 20, 40, 60, 80, 101]]
+    assert linear_latency(p, n_steps=5, window=1.0).times.tolist() == [[0, 1, 2, 3, 4, 5]]
+    assert linear_latency(p, n_steps=1).times.tolist() == [[0, 0, 0, 0, 0, 1]]
+
+
+def test_linear_latency_of_bytes():
+    images = np.arange(256, dtype=np.uint8).reshape(1, 16, 16)
+    times = linear_latency(images).times
+    assert times.shape == (1, 256)
+    assert times[0, 0] == 100  # black never fires, the faintest grey at the window's end
+    assert times[0, 1] == 79 and times[0, 255] == 0
+    assert (np.diff(times[0, 1:]) <= 0).all()
+    assert linear_latency(images[:0]).times.shape == (0, 256)
+
+
+@pytest.mark.parametrize(
+    ("p", "options", "words"),
+    [
+        (np.array([[1.5]]), {}, r"\[0, 1\]"),
+        (np.array([[np.nan]]), {}, "NaN"),
+        (np.array([0.5]), {}, "axes"),
+        (np.array([[0.5]]), {"window": 0.0}, r"window must lie in \(0, 1\]"),
+        (np.array([[0.5]]), {"window": 1.1}, "got 1.1"),
+        (np.array([[0.5]]), {"window": math.nan}, "window"),
+        (np.array([[0.5]]), {"n_steps": 0}, "n_steps"),
+    ],
+)
+def test_bad_linear_latency(p, options, words):
+    with pytest.raises(ValueError, match=words):
+        linear_latency(p, **options)
 
 
 def test_random_spike_trains_have_the_rates_of_appendix_c():

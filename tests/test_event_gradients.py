@@ -200,3 +200,61 @@ def test_the_first_steps_of_training_are_the_same(rng):
     assert histories[0][0]["loss"] == pytest.approx(histories[1][0]["loss"], abs=1e-9)
     for a, b in zip(event.parameters(), dense.parameters(), strict=True):
         torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("gradient", ["paper", "straight_through"])
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+def test_dropout_and_activity(gradient, dtype):
+    """The loss looks at spike counts and times too, and neurons are dropped: both engines alike."""
+    event, dense = twins(3, 3, dtype, gradient=gradient, dropout=0.4)
+    x = (torch.rand(9, 11, 40) < 0.3).to(dtype)
+    x = x[torch.from_numpy(clear_samples(x, event.to_network()))]
+    target = torch.randint(0, 4, (len(x),))
+    found = []
+    for model in (event, dense):
+        torch.manual_seed(7)  # draws the same neurons to drop
+        logits, activities = model(x, return_activity=True)
+        loss = torch.nn.functional.cross_entropy(logits, target)
+        for i, activity in enumerate(activities):
+            loss = loss + 0.3 * activity.spikes.square().mean() - (1 + i) * activity.latency.mean()
+        loss.backward()
+        seen = [value for activity in activities for value in activity]
+        found.append([logits, *seen, *(p.grad for p in model.parameters())])
+    assert sum(int(activity.per_neuron.sum()) for activity in activities) > 20
+    for ours, expected in zip(*found, strict=True):
+        largest = max(1.0, expected.abs().max().item())
+        assert (ours - expected).abs().max() <= TOLERANCE[dtype] * largest
+
+
+def test_dropout_is_for_training():
+    event, dense = twins(3, 2, torch.float64, dropout=0.5)
+    x = (torch.rand(9, 11, 40) < 0.3).double()
+    assert not torch.equal(event(x), event(x))
+    event.eval(), dense.eval()
+    assert torch.equal(event(x), event(x))
+    torch.testing.assert_close(event(x), dense(x), rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+def test_first_ten_steps_of_training(dtype, rng):
+    """Adam sees the same gradients: the same ten losses and weights."""
+    event, dense = twins(5, 2, dtype, keep="potential")
+    times = torch.from_numpy(rng.integers(0, 40, (10, 16, 11)))
+    target = torch.from_numpy(rng.integers(0, 4, (10, 16)))
+    losses = []
+    for model in (event, dense):
+        optimiser = torch.optim.Adam(model.parameters(), 1e-3)
+        for batch, labels in zip(times, target, strict=True):
+            loss = torch.nn.functional.cross_entropy(model(fs.SpikeTimes(batch, 40)), labels)
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+            losses.append(loss.detach())
+    torch.testing.assert_close(
+        torch.stack(losses[:10]),
+        torch.stack(losses[10:]),
+        rtol=TOLERANCE[dtype],
+        atol=TOLERANCE[dtype],
+    )
+    for a, b in zip(event.parameters(), dense.parameters(), strict=True):
+        torch.testing.assert_close(a, b, rtol=0, atol=TOLERANCE[dtype])

@@ -83,6 +83,44 @@ def test_slices_of_samples(rng):
         events[::2]
 
 
+@pytest.mark.parametrize("samples", [[4, 0, 4, 2], [], np.array([5], np.uint8), range(6)])
+def test_samples_by_number(rng, samples):
+    dense = (rng.random((6, 4, 9)) < 0.2) * rng.standard_normal((6, 4, 9))
+    dense[4] = 0  # a sample without events
+    for x in (dense, (dense != 0).astype(float)):
+        taken = Events.from_dense(x).take(samples)
+        np.testing.assert_array_equal(taken.to_dense(dtype=np.float64), x[np.asarray(samples, int)])
+        Events(taken.indptr, taken.indices, taken.n_neurons, taken.values)  # checked anew
+        assert (taken.indptr.dtype, taken.indices.dtype) == (np.int64, np.int32)
+
+
+def test_spike_times_by_number_on_any_library(lib):
+    spikes = SpikeTimes(lib.asarray(np.arange(12).reshape(4, 3)), 12)
+    for samples in ([3, 0, 3], [], np.array([1], np.uint8)):
+        taken = spikes.take(samples)
+        expected = np.arange(12).reshape(4, 3)[np.asarray(samples, int)]
+        np.testing.assert_array_equal(lib.to_numpy(taken.times), expected)
+        assert taken.times.dtype == spikes.times.dtype
+        assert taken.n_steps == 12
+
+
+@pytest.mark.parametrize(
+    ("samples", "error", "words"),
+    [
+        ([6], IndexError, r"0 \.\.\. 5, got 6 to 6"),
+        ([-1], IndexError, "got -1 to -1"),
+        ([0.5], TypeError, "integers along one axis, got dtype float64"),
+        ([True, False], TypeError, "got dtype bool"),
+        (3, TypeError, r"shape \(\)"),
+    ],
+)
+def test_bad_sample_numbers(samples, error, words):
+    spikes = SpikeTimes(np.zeros((6, 2), int), 3)
+    for x in (spikes, spikes.to_events()):
+        with pytest.raises(error, match=words):
+            x.take(samples)
+
+
 OK = {"indptr": np.array([[0, 1, 2]]), "indices": np.array([0, 1]), "n_neurons": 2}
 
 BAD_EVENTS = [

@@ -263,8 +263,6 @@ def test_bad_training_input(task):
     for call, words in cases:
         with pytest.raises(ValueError, match=words):
             call()
-    with pytest.raises(TypeError, match="from_numpy"):
-        fit(model, fs.SpikeTimes(x.times.numpy(), 20), labels)
 
 
 def test_a_loss_that_is_not_finite_stops(task):
@@ -272,7 +270,9 @@ def test_a_loss_that_is_not_finite_stops(task):
     model = FastSNN([12, 4, 2])
     with torch.no_grad():
         model.readout.bias.fill_(float("nan"))
-    with pytest.raises(FloatingPointError, match="loss is nan at epoch 0, step 0"):
+    with pytest.raises(
+        FloatingPointError, match=r"epoch 0, step 0: readout\.bias is not finite"
+    ):
         fit(model, x, labels)
 
 

@@ -2,5 +2,15 @@
 
 from ._fashion_mnist import CLASSES as FASHION_MNIST_CLASSES
 from ._fashion_mnist import fashion_mnist, fashion_mnist_sample
+from ._nmnist import nmnist
+from ._recordings import events_from_structured
+from ._shd import shd
 
-__all__ = ["FASHION_MNIST_CLASSES", "fashion_mnist", "fashion_mnist_sample"]
+__all__ = [
+    "FASHION_MNIST_CLASSES",
+    "events_from_structured",
+    "fashion_mnist",
+    "fashion_mnist_sample",
+    "nmnist",
+    "shd",
+]

@@ -7,11 +7,11 @@ import math
 import os
 import zlib
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any
 
 import numpy as np
 
-Split = Literal["train", "test"]
+from ._sources import Split, check_labels, check_split, user_cache
 
 CLASSES = (
     "T-shirt/top",
@@ -92,8 +92,7 @@ def fashion_mnist_sample(split: Split) -> tuple[Any, Any]:
 
 
 def _files(split: str) -> tuple[str, str]:
-    if split not in get_args(Split):
-        raise ValueError(f"split must be 'train' or 'test', got {split!r}")
+    check_split(split)
     return _FILES[split]
 
 
@@ -101,12 +100,7 @@ def _folders() -> list[Path]:
     folders = []
     if os.environ.get("FASTSNN_DATA"):
         folders.append(Path(os.environ["FASTSNN_DATA"]) / "fashion-mnist")
-    folders.append(_DEBIAN)
-    try:
-        import pooch
-    except ImportError:
-        return folders
-    return [*folders, Path(pooch.os_cache("fastsnn_np")) / "fashion-mnist"]
+    return [*folders, _DEBIAN, user_cache() / "fashion-mnist"]
 
 
 def _where_to_put(files: tuple[str, str], folders: list[Path]) -> str:
@@ -126,7 +120,7 @@ def _download(files: tuple[str, str], folders: list[Path]) -> Path:
         raise FileNotFoundError(
             f"{_where_to_put(files, folders)} To have them downloaded, pip install pooch ({error})."
         ) from error
-    folder = Path(pooch.os_cache("fastsnn_np")) / "fashion-mnist"
+    folder = user_cache() / "fashion-mnist"
     for name in files:
         try:
             pooch.retrieve(_URL + name, known_hash=f"md5:{_MD5[name]}", fname=name, path=folder)
@@ -143,9 +137,7 @@ def _read_pair(folder: Path, files: tuple[str, str]) -> tuple[Any, Any]:
         raise ValueError(
             f"{folder}: images {images.shape} and labels {labels.shape} do not belong together"
         )
-    if len(labels) and labels.max() >= len(CLASSES):
-        raise ValueError(f"{folder / files[1]}: label {labels.max()} of {len(CLASSES)} classes")
-    return images, labels
+    return images, check_labels(labels, len(CLASSES), folder / files[1])
 
 
 def read_idx(path: str | os.PathLike[str]) -> Any:

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from .data import to_device
+from .data import Batch, to_device
 from .fast_snn import FastSNN
 from .modules import Activity
 from .standard_snn import StandardSNN
@@ -82,7 +82,8 @@ class Classifier(pl.LightningModule):
 
     def configure_optimizers(self) -> Any:
         kind = torch.optim.AdamW if self.weight_decay else torch.optim.Adam
-        fused = self.device.type in ("cpu", "cuda")
+        # mixed precision clips gradients after unscaling them, which fused optimisers do inside
+        fused = self.device.type in ("cpu", "cuda") and "mixed" not in self.trainer.precision
         optimiser = kind(
             self.model.parameters(),
             lr=self.learning_rate,
@@ -96,10 +97,9 @@ class Classifier(pl.LightningModule):
         return {"optimizer": optimiser, "lr_scheduler": cosine}
 
     def transfer_batch_to_device(
-        self, batch: Any, device: torch.device, dataloader_idx: int
-    ) -> Any:
-        x, labels, share = batch
-        return to_device(x, device), labels.to(device), share
+        self, batch: Batch, device: torch.device, dataloader_idx: int
+    ) -> Batch:
+        return Batch(to_device(batch.x, device), batch.labels.to(device), batch.share)
 
     def on_train_epoch_start(self) -> None:
         batches: Any = self.trainer.train_dataloader
@@ -109,17 +109,23 @@ class Classifier(pl.LightningModule):
         self._health = _Health()
         self._first_bad = torch.full((), math.inf, device=self.device)
 
-    def training_step(self, batch: Any, step: int) -> Tensor:
-        x, labels, share = batch
+    def training_step(self, batch: Batch, step: int) -> Tensor:
+        x, labels, share = batch.x, batch.labels, batch.share
         if getattr(self.model, "dropout", 0):
             entropy = [self.seed, self.current_epoch, step, self.global_rank]
             torch.manual_seed(int(np.random.SeedSequence(entropy).generate_state(1)[0]))
         penalised = self.count_penalty or self.latency_penalty
-        if penalised or (step % _PROBE_EVERY == 0 and not self._validates):
-            logits, activities = self.model(x, return_activity=True)
+        probed = penalised or (step % _PROBE_EVERY == 0 and not self._validates)
+        try:
+            logits, activities = (
+                self.model(x, return_activity=True) if probed else (self.model(x), [])
+            )
+        except ValueError as error:
+            if self._not_finite() is None:
+                raise
+            raise FloatingPointError(self._why_it_stops(step)) from error
+        if activities:
             self._health.add(activities, len(labels))
-        else:
-            logits, activities = self.model(x), []
         loss = nn.functional.cross_entropy(logits, labels, label_smoothing=self.label_smoothing)
         for activity in activities if penalised else []:
             loss = loss + self.count_penalty * activity.spikes.mean()
@@ -136,7 +142,8 @@ class Classifier(pl.LightningModule):
             self._norm = torch.stack(norms).norm()
 
     def on_train_epoch_end(self) -> None:
-        self._check(len(self.trainer.train_dataloader or ()))
+        self._check()
+        self._check_parameters()  # before a checkpoint is written
         loss, right, seen = self._everywhere(self._loss, self._right, self._seen)
         values = {
             "loss": loss / seen,
@@ -151,9 +158,9 @@ class Classifier(pl.LightningModule):
     def on_validation_epoch_start(self) -> None:
         self._val_seen, self._val_right, self._health = 0.0, self._zero(), _Health()
 
-    def validation_step(self, batch: Any, step: int) -> None:
-        x, labels, _ = batch
-        logits, activities = self.model(x, return_activity=True)
+    def validation_step(self, batch: Batch, step: int) -> None:
+        labels = batch.labels
+        logits, activities = self.model(batch.x, return_activity=True)
         self._health.add(activities, len(labels))
         self._val_seen += len(labels)
         self._val_right += (logits.argmax(-1) == labels).sum()
@@ -193,22 +200,32 @@ class Classifier(pl.LightningModule):
             torch.isfinite(loss), self._first_bad, self._first_bad.clamp(max=step)
         )
         if loss.device.type == "cpu" or step % _PROBE_EVERY == 0:
-            self._check(step)
+            self._check()
 
-    def _check(self, step: int) -> None:
+    def _check(self) -> None:
         if torch.isfinite(self._first_bad):
-            checkpoint = getattr(self.trainer.checkpoint_callback, "last_model_path", "") or "none"
+            raise FloatingPointError(self._why_it_stops(int(self._first_bad)))
+
+    def _check_parameters(self) -> None:
+        """A neuron of potential NaN is silent, and the loss may be finite all the same."""
+        if self._not_finite() is not None:
             raise FloatingPointError(
-                f"loss is not finite at epoch {self.current_epoch}, step {int(self._first_bad)}: "
-                f"{self._culprit()}. Last good checkpoint: {checkpoint}. Lower the learning rate "
-                f"({self.learning_rate}) or look for extreme inputs"
+                self._why_it_stops(len(self.trainer.train_dataloader or ()) - 1)
             )
 
-    def _culprit(self) -> str:
-        for name, parameter in self.model.named_parameters():
-            if not torch.isfinite(parameter).all():
-                return f"{name} is not finite"
-        return "all parameters are finite, so the potentials of some layer overflow"
+    def _not_finite(self) -> str | None:
+        named = self.model.named_parameters()
+        return next((name for name, p in named if not torch.isfinite(p).all()), None)
+
+    def _why_it_stops(self, step: int) -> str:
+        name = self._not_finite()
+        culprit = "the loss is not finite" if name is None else f"{name} is not finite"
+        checkpoint = getattr(self.trainer.checkpoint_callback, "best_model_path", "")
+        return (
+            f"training stopped at epoch {self.current_epoch}, step {step}: {culprit}. "
+            f"Last good checkpoint: {checkpoint or 'none'}. Lower the learning rate "
+            f"({self.learning_rate}) or look for extreme inputs"
+        )
 
 
 class _Health:

@@ -18,12 +18,24 @@ Spikes = Tensor | SpikeTimes | Events
 Augment = Callable[[Any, np.random.Generator], Any]
 
 
+class Batch:
+    """Samples, their labels, and the size of this process's share of them relative to the mean.
+
+    No tuple and no dataclass, which Lightning would take apart to look for tensors.
+    """
+
+    __slots__ = ("labels", "share", "x")
+
+    def __init__(self, x: Spikes, labels: Tensor, share: float = 1.0) -> None:
+        self.x, self.labels, self.share = x, labels, share
+
+
 class Batches:
-    """Batches (x, labels, share) of spikes held in memory, for one epoch at a time.
+    """Batches of spikes held in memory, for one epoch at a time.
 
     The order is that of (seed, epoch), the same for any number of processes: of each batch, process
-    `rank` of `world` gets every `world`-th sample. `share` is that part's size relative to the mean
-    of all, so that the mean over processes of share times mean loss is the batch's mean loss.
+    `rank` of `world` gets every `world`-th sample. The mean over processes of share times mean loss
+    is then the mean loss of the batch.
 
     Parameters
     ----------
@@ -58,7 +70,7 @@ class Batches:
         full, rest = divmod(len(self.labels), self.batch_size)
         return full + (rest >= self.world)  # every process needs a sample of every batch
 
-    def __iter__(self) -> Iterator[tuple[Spikes, Tensor, float]]:
+    def __iter__(self) -> Iterator[Batch]:
         count = len(self.labels)
         order = np.arange(count)
         if self.shuffle:
@@ -70,7 +82,8 @@ class Batches:
             if self.augment is not None:
                 entropy = [self.seed, self.epoch, step, self.rank]
                 x = self.augment(x, np.random.default_rng(entropy))
-            yield x, self.labels[torch.from_numpy(own)], len(own) * self.world / len(batch)
+            share = len(own) * self.world / len(batch)
+            yield Batch(x, self.labels[torch.from_numpy(own)], share)
 
 
 def pick(x: Any, samples: Any) -> Any:

@@ -45,7 +45,7 @@ class Dropped(NamedTuple):
         return cls(torch.rand(batch, neurons, device=device) >= p, 1 / (1 - p))
 
     def __call__(self, spikes: Tensor) -> Tensor:
-        return spikes * (self.passes * self.factor).to(spikes.dtype)[..., None]
+        return spikes * (self.passes.to(spikes.dtype) * self.factor)[..., None]
 
 
 class _Neurons(nn.Module):

@@ -24,6 +24,7 @@ from .recipe import Recipe
 from .standard_snn import StandardSNN
 from .training import fit
 
+_IDENTITY = "recipe.json"
 _CLASSES = {"n-mnist": 10, "shd": 20}
 
 
@@ -79,8 +80,11 @@ def run(
         If `resume` is True and that run was made with another recipe or seed.
     """
     out = Path(out)
-    _claim(out, {**recipe.as_dict(), "seed": seed}, resume)
+    identity = json.loads(json.dumps({**recipe.as_dict(), "seed": seed}))
+    _check_unmixed(out, identity, resume)
     data = load_data(recipe, root)
+    out.mkdir(parents=True, exist_ok=True)
+    _save_json(identity, out / _IDENTITY)
     torch.manual_seed(seed)
     model = build(recipe, data)
     options = dict(trainer_options or {}, precision=recipe.precision)
@@ -224,8 +228,8 @@ def _results(model: FastSNN | StandardSNN, data: Data, recipe: Recipe, out: Path
 def _standard_results(model: StandardSNN, x: Any, labels: Any) -> tuple[Any, list[float]]:
     predictions, spikes = [], []
     batches = Batches(x, torch.from_numpy(labels), batch_size=128, shuffle=False)
-    for batch, _, _ in batches:
-        logits, activities = model(batch, return_activity=True)
+    for batch in batches:
+        logits, activities = model(batch.x, return_activity=True)
         predictions.append(logits.argmax(-1))
         spikes.append(torch.stack([activity.spikes.sum() for activity in activities]))
     mean = torch.stack(spikes).sum(0) / len(labels)
@@ -242,24 +246,21 @@ def _draw_sample(x: Any, network: Network, prediction: Any, data: Data, out: Pat
     _save_figure(figure, out / "activity.png")
 
 
-def _claim(out: Path, content: dict[str, Any], resume: bool) -> None:
-    """Note what a run in `out` is, and refuse to mix two."""
-    path = out / "recipe.json"
-    as_read = json.loads(json.dumps(content))
+def _check_unmixed(out: Path, identity: dict[str, Any], resume: bool) -> None:
+    """Refuse to mix two runs in one folder."""
+    path = out / _IDENTITY
     if path.is_file():
         if not resume:
             raise FileExistsError(
                 f"{out} holds a run already: continue it with resume, or choose another folder"
             )
         before = json.loads(path.read_text(encoding="utf-8"))
-        changed = [key for key in as_read if as_read[key] != before.get(key)]
+        changed = [key for key in identity if identity[key] != before.get(key)]
         if changed:
             raise ValueError(
                 f"{out} was started with another recipe: "
-                + ", ".join(f"{key} {before.get(key)!r}, now {as_read[key]!r}" for key in changed)
+                + ", ".join(f"{key} {before.get(key)!r}, now {identity[key]!r}" for key in changed)
             )
-    out.mkdir(parents=True, exist_ok=True)
-    _save_json(content, path)
 
 
 def _save_json(content: dict[str, Any], path: Path) -> None:

@@ -1,0 +1,199 @@
+"""Random changes of training samples that keep single-spike coding.
+
+Every function takes spikes and a NumPy generator and returns new spikes of the same form; the
+same generator state gives the same result. `shift`, `shift_channels` and `drop` take `SpikeTimes`
+of NumPy arrays or `Events`; `jitter` takes `SpikeTimes`.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+
+from .spikes import Events, SpikeTimes
+
+__all__ = ["drop", "jitter", "shift", "shift_channels"]
+
+Spikes = TypeVar("Spikes", SpikeTimes, Events)
+
+
+def shift(
+    x: Spikes, rng: np.random.Generator, *, shape: tuple[int, int] = (28, 28), pixels: int = 1
+) -> Spikes:
+    """Move every image by whole pixels, each sample its own way.
+
+    Parameters
+    ----------
+    x : SpikeTimes or Events
+        Neurons are the pixels of one or more images of `shape`, row by row, such as the two
+        polarities of an event camera, which move together.
+    rng : numpy.random.Generator
+    shape : (int, int)
+        Rows and columns of an image.
+    pixels : int
+        Rows and columns move by a number drawn evenly from -pixels ... pixels. What moves out is
+        lost, what moves in is silent.
+
+    Raises
+    ------
+    ValueError
+        If the neurons are not images of this shape, or `pixels` is negative.
+    """
+    _check(x, rng)
+    amount = _amount("pixels", pixels)
+    if math.prod(shape) < 1 or x.n_neurons % math.prod(shape):
+        raise ValueError(f"{x.n_neurons} neurons are not images of shape {tuple(shape)}")
+    down, right = rng.integers(-amount, amount + 1, (2, len(x)))
+    return _shifted(x, down, right, shape, (amount, amount))
+
+
+def shift_channels(x: Spikes, rng: np.random.Generator, *, channels: int = 1) -> Spikes:
+    """Move every sample along its neurons, such as the frequencies of a cochlea.
+
+    Parameters
+    ----------
+    x : SpikeTimes or Events
+    rng : numpy.random.Generator
+    channels : int
+        Each sample moves by a number drawn evenly from -channels ... channels. What moves out is
+        lost, what moves in is silent.
+
+    Raises
+    ------
+    ValueError
+        If `channels` is negative.
+    """
+    _check(x, rng)
+    amount = _amount("channels", channels)
+    right = rng.integers(-amount, amount + 1, len(x))
+    return _shifted(x, np.zeros_like(right), right, (1, x.n_neurons), (0, amount))
+
+
+def jitter(x: SpikeTimes, rng: np.random.Generator, *, steps: int = 1) -> SpikeTimes:
+    """Move every spike in time, each by its own number of steps.
+
+    Parameters
+    ----------
+    x : SpikeTimes
+    rng : numpy.random.Generator
+    steps : int
+        Each spike moves by a number drawn evenly from -steps ... steps and stays within the
+        window; a neuron that never fires stays silent.
+
+    Raises
+    ------
+    ValueError
+        If `steps` is not in 0 ... 32767.
+    """
+    if not isinstance(x, SpikeTimes):
+        raise TypeError(f"jitter takes SpikeTimes, got {type(x).__name__}")
+    _check(x, rng)
+    amount = _amount("steps", steps, most=32767)
+    # 16 bits times the number of choices, its upper half: even to one part in 65536 / choices
+    moves = _bits(rng, x.times.shape).astype(np.uint32)
+    moves *= np.uint32(2 * amount + 1)
+    moves >>= np.uint32(16)
+    times = x.times + moves.view(np.int32)
+    times -= amount
+    np.clip(times, 0, x.n_steps - 1, out=times)
+    np.copyto(times, x.n_steps, where=x.times == x.n_steps)
+    return SpikeTimes.unchecked(times, x.n_steps)
+
+
+def drop(x: Spikes, rng: np.random.Generator, *, p: float = 0.1) -> Spikes:
+    """Silence neurons, each of every sample with probability `p`.
+
+    Parameters
+    ----------
+    x : SpikeTimes or Events
+    rng : numpy.random.Generator
+    p : float
+        In [0, 1], to 1 part in 65536.
+
+    Raises
+    ------
+    ValueError
+        If `p` is no probability.
+    """
+    _check(x, rng)
+    if not 0 <= p <= 1:
+        raise ValueError(f"p is a probability in [0, 1], got {p}")
+    dropped = _bits(rng, (len(x), x.n_neurons)) < round(p * 65536)
+    if isinstance(x, SpikeTimes):
+        return SpikeTimes.unchecked(np.where(dropped, np.int32(x.n_steps), x.times), x.n_steps)
+    neurons = np.arange(x.n_neurons, dtype=np.int32)
+    return _renamed(x, np.where(dropped, np.int32(-1), neurons))
+
+
+def _check(x: Any, rng: Any) -> None:
+    if not isinstance(x, (SpikeTimes, Events)):
+        raise TypeError(f"x must be SpikeTimes or Events, got {type(x).__name__}")
+    if isinstance(x, SpikeTimes) and not isinstance(x.times, np.ndarray):
+        raise TypeError(
+            f"augmentation works on NumPy arrays, got times of {type(x.times).__module__}: "
+            "augment before the batch is moved"
+        )
+    if not isinstance(rng, np.random.Generator):
+        raise TypeError(
+            f"rng must be a numpy.random.Generator, got {type(rng).__name__}: "
+            "pass numpy.random.default_rng(seed)"
+        )
+
+
+def _amount(name: str, value: int, most: int | None = None) -> int:
+    whole = isinstance(value, (int, np.integer)) and value >= 0
+    if not whole or (most is not None and value > most):
+        bound = "at least 0" if most is None else f"in 0 ... {most}"
+        raise ValueError(f"{name} must be a whole number {bound}, got {value!r}")
+    return int(value)
+
+
+def _bits(rng: np.random.Generator, shape: tuple[int, ...]) -> Any:
+    """Even 16-bit numbers, four to a draw: drawn one by one they cost more than their use."""
+    size = math.prod(shape)
+    drawn = rng.integers(0, 1 << 64, -(-size // 4), np.uint64)
+    return drawn.view(np.uint16)[:size].reshape(shape)
+
+
+def _shifted(
+    x: Spikes, down: Any, right: Any, shape: tuple[int, int], margin: tuple[int, int]
+) -> Spikes:
+    if isinstance(x, SpikeTimes):
+        times = _windows(x.times, -down, -right, shape, margin, x.n_steps)
+        return SpikeTimes.unchecked(times, x.n_steps)
+    # where each neuron goes is the neuron that an opposite shift of their numbers puts there
+    neurons = np.arange(x.n_neurons, dtype=np.int32)
+    numbers = np.broadcast_to(neurons, (len(x), x.n_neurons))
+    return _renamed(x, _windows(numbers, down, right, shape, margin, -1))
+
+
+def _windows(
+    values: Any, row: Any, column: Any, shape: tuple[int, int], margin: tuple[int, int], fill: int
+) -> Any:
+    """Each sample's images (batch, neurons) as seen from `row`, `column`, and `fill` outside."""
+    batch, neurons = values.shape
+    (height, width), (y, x) = shape, margin
+    planes = neurons // (height * width)
+    padded = np.full((batch, planes, height + 2 * y, width + 2 * x), fill, values.dtype)
+    padded[:, :, y : y + height, x : x + width] = values.reshape(batch, planes, height, width)
+    views = sliding_window_view(padded, (planes, height, width), axis=(1, 2, 3))
+    return views[np.arange(batch), 0, row + y, column + x].reshape(batch, neurons)
+
+
+def _renamed(x: Events, name: Any) -> Events:
+    """Events of neuron n of sample b as those of ``name[b, n]``; none where that is negative."""
+    # 32 bits where they suffice: the memory moved is what takes the time
+    whole: Any = np.int32 if max(name.size, x.n_events) < 1 << 31 else np.int64
+    first = np.arange(0, name.size, x.n_neurons, dtype=whole)
+    place = np.repeat(first, x.indptr[:, -1] - x.indptr[:, 0])
+    place += x.indices
+    indices = name.ravel().take(place)
+    kept = indices >= 0
+    before = np.zeros(x.n_events + 1, whole)
+    np.cumsum(kept, dtype=whole, out=before[1:])
+    values = None if x.values is None else x.values[kept]
+    indptr = before[x.indptr].astype(np.int64)
+    return Events.unchecked(indptr, indices[kept], x.n_neurons, values)

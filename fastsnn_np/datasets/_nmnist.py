@@ -1,0 +1,181 @@
+"""N-MNIST (Orchard et al. 2015, CC BY-SA 4.0) in its original binary event files."""
+
+from __future__ import annotations
+
+import os
+import re
+import zipfile
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..spikes import Events
+from ._cache import cached
+from ._recordings import Polarities, bin_recordings, check_coordinate, check_polarities
+from ._sources import Split, check_labels, check_split, data_folders
+
+_SITE = "https://www.garrickorchard.com/datasets/n-mnist"
+_SIZE = 34  # pixels a side
+_OVERFLOW = 240  # a y that marks no event but 2^13 us more on the clock
+
+
+def nmnist(
+    split: Split,
+    *,
+    root: str | os.PathLike[str] | None = None,
+    dt: float = 1.0,
+    n_steps: int = 300,
+    polarities: Polarities = "merged",
+    binary: bool = True,
+    cache: bool = True,
+) -> tuple[Events, Any]:
+    """N-MNIST: saccades over 60,000 training or 10,000 test digits, or a subset of them.
+
+    The original recordings, ``Train/<digit>/<index>.bin`` and ``Test/...``, or the published
+    ``Train.zip`` and ``Test.zip`` as they are, are looked for in `root` if it is given, and
+    otherwise in ``$FASTSNN_DATA/nmnist``, ``$FASTSNN_DATA/N-MNIST`` and the user's cache. They are
+    in the order of their index. Events after `n_steps` are left out; how many is logged when the
+    originals are read (logger "fastsnn_np", level info).
+
+    Parameters
+    ----------
+    split : {"train", "test"}
+    root : path, optional
+        Folder with Train and Test or the zips; nothing else is tried then.
+    dt : float
+        Step in ms.
+    n_steps : int
+        Number of steps; a recording lasts about 300 ms.
+    polarities : {"merged", "both"}
+        Neuron ``x + 34 * y`` (1,156 of them, the paper's), or 1,156 more where the polarity is 1.
+    binary : bool
+        Clip several events of a neuron in a step to one, for binary trains as the paper's.
+    cache : bool
+        Keep what is read in a compact file in ``$FASTSNN_CACHE`` or the user's cache, and read
+        that the next time. It may be deleted at any time.
+
+    Returns
+    -------
+    events : Events
+    labels : uint8 NumPy array (n,), 0 ... 9
+
+    Raises
+    ------
+    FileNotFoundError
+        If the files are nowhere; it says where to get them and where to put them.
+    ValueError
+        If a file is truncated or holds events off the sensor, or a digit has no recording.
+    """
+    check_split(split)
+    check_polarities(polarities)
+    source = _find(split.capitalize(), root)
+    entries = _entries(source)
+    labels = check_labels(np.array([entry.digit for entry in entries]), 10, source)
+
+    def build() -> tuple[Events, Any]:
+        events = bin_recordings(
+            _recordings(source, entries, polarities),
+            n_neurons=_SIZE * _SIZE * (2 if polarities == "both" else 1),
+            dt=dt,
+            n_steps=n_steps,
+            time_unit="us",
+            binary=binary,
+            where=source,
+        )
+        return events, labels
+
+    if not cache:
+        return build()
+    files = [source] if source.is_file() else [source / entry.name for entry in entries]
+    options = {"dt": dt, "n_steps": n_steps, "polarities": polarities, "binary": binary}
+    return cached(f"nmnist-{split}", files, options, build)
+
+
+class _Entry(NamedTuple):
+    number: int
+    digit: int
+    name: str  # within the folder or the zip
+
+
+def _find(name: str, root: str | os.PathLike[str] | None) -> Path:
+    folders = [Path(root)] if root is not None else data_folders("nmnist", "N-MNIST")
+    for folder in folders:
+        for source in (folder / name, folder / f"{name}.zip"):
+            if source.exists():
+                return source
+    listed = "\n  ".join(str(folder) for folder in folders)
+    raise FileNotFoundError(
+        f"N-MNIST's folder {name} (of {name}/<digit>/<index>.bin) or {name}.zip is in none of\n  "
+        f"{listed}\nPut the original in one of these folders, or in another and pass root=... or "
+        f"set FASTSNN_DATA to the folder above its 'nmnist'. Get it in a browser from {_SITE}: "
+        "its hosts allow no direct download."
+    )
+
+
+def _entries(source: Path) -> list[_Entry]:
+    """Every recording of a folder or a zip, by number."""
+    if source.is_file():
+        with _zip(source) as archive:
+            names = archive.namelist()
+    else:
+        digits = [source / str(digit) for digit in range(10)]
+        names = [f"{d.name}/{file}" for d in digits if d.is_dir() for file in os.listdir(d)]
+    found = (re.fullmatch(r"(?:[^/]+/)*([0-9])/([0-9]+)\.bin", name) for name in names)
+    entries = sorted(_Entry(int(m[2]), int(m[1]), m[0]) for m in found if m)
+    missing = sorted(set(range(10)) - {entry.digit for entry in entries})
+    if missing:
+        raise ValueError(
+            f"{source} has no recording {missing[0]}/<index>.bin: a digit's folder is missing or "
+            f"empty, so the copy is not whole; get it again from {_SITE}"
+        )
+    return entries
+
+
+def _recordings(
+    source: Path, entries: list[_Entry], polarities: Polarities
+) -> Iterator[tuple[Any, Any]]:
+    if source.is_file():
+        with _zip(source) as archive:
+            for entry in entries:
+                yield _decode(_unzip(archive, source, entry), source / entry.name, polarities)
+    else:
+        for entry in entries:
+            path = source / entry.name
+            yield _decode(path.read_bytes(), path, polarities)
+
+
+def _zip(path: Path) -> zipfile.ZipFile:
+    try:
+        return zipfile.ZipFile(path)
+    except zipfile.BadZipFile as error:
+        raise ValueError(f"{path} is truncated or no zip file: {error}") from error
+
+
+def _unzip(archive: zipfile.ZipFile, path: Path, entry: _Entry) -> bytes:
+    try:
+        return archive.read(entry.name)
+    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:
+        raise ValueError(f"{path} is damaged at {entry.name}: {error}") from error
+
+
+def _decode(data: bytes, path: Path, polarities: Polarities) -> tuple[Any, Any]:
+    """Times in us and neurons of the events, 5 bytes each: x, y, polarity and a 23-bit time."""
+    if not data or len(data) % 5:
+        raise ValueError(
+            f"{path} is truncated: it should hold 5 bytes an event and at least one, "
+            f"got {len(data)} bytes"
+        )
+    x, y, high, middle, low = np.frombuffer(data, np.uint8).reshape(-1, 5).T.astype(np.int64)
+    time = (high & 0x7F) << 16 | middle << 8 | low
+    polarity = high >> 7
+    overflow = y == _OVERFLOW
+    if overflow.any():
+        time += np.cumsum(overflow) << 13
+        x, y, time, polarity = (a[~overflow] for a in (x, y, time, polarity))
+    for name, values in (("x", x), ("y", y)):
+        check_coordinate(values, _SIZE, f"{path}: {name}")
+    neuron = x + _SIZE * y
+    return time, neuron + _SIZE * _SIZE * polarity if polarities == "both" else neuron

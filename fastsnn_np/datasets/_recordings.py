@@ -1,0 +1,213 @@
+"""Recordings of timed events, binned to steps: `Events` from structured arrays, as tonic's."""
+
+from __future__ import annotations
+
+import functools
+import logging
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, Literal, get_args
+
+import numpy as np
+
+from .._events import check_steps
+from ..spikes import Events
+
+Polarities = Literal["merged", "both"]
+TimeUnit = Literal["s", "ms", "us", "ns"]
+
+_PER_SECOND = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
+_NOT_FINITE = -2  # in place of a step; -1 is before the first
+
+_log = logging.getLogger("fastsnn_np")
+
+
+def events_from_structured(
+    recordings: Sequence[Any],
+    *,
+    sensor_size: tuple[int, ...],
+    dt: float,
+    n_steps: int,
+    time_unit: TimeUnit = "us",
+    polarities: Polarities = "merged",
+    binary: bool = True,
+) -> Events:
+    """Events of structured arrays with fields t, x, y and p, one array a sample, in any order.
+
+    The neuron of an event is ``x + width * y``, and ``width * height * p`` more with
+    ``polarities="both"``. A field y or p that is absent counts as 0; p is not looked at where
+    polarities are merged. Events that are after the last step, before time 0 or at a time that is
+    not finite are left out; how many is logged (logger "fastsnn_np", level info).
+
+    Parameters
+    ----------
+    recordings : sequence of structured NumPy arrays (events,)
+    sensor_size : (width, height) or (width, height, polarities)
+        As tonic gives it; (units, 1, 1) for a cochlea.
+    dt : float
+        Step in ms, positive.
+    n_steps : int
+        Number of steps.
+    time_unit : {"us", "s", "ms", "ns"}
+        Of the field t.
+    polarities : {"merged", "both"}
+    binary : bool
+        Clip several events of a neuron in a step to one, for binary trains as the paper's.
+
+    Returns
+    -------
+    Events
+
+    Raises
+    ------
+    ValueError
+        If a coordinate is outside the sensor or a field is missing; it names the recording.
+    TypeError
+        If a recording is no structured array, or times are no numbers.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> fields = [("t", np.int64), ("x", np.int16), ("y", np.int16), ("p", bool)]
+    >>> recording = np.array([(1500, 1, 0, True), (500, 0, 2, False)], fields)
+    >>> x = events_from_structured([recording], sensor_size=(2, 3), dt=1.0, n_steps=4)
+    >>> x.indices, x.indptr
+    (array([4, 1], dtype=int32), array([[0, 1, 2, 2, 2]]))
+    """
+    if time_unit not in _PER_SECOND:
+        raise ValueError(f"time_unit must be one of {', '.join(_PER_SECOND)}, got {time_unit!r}")
+    check_polarities(polarities)
+    if len(sensor_size) not in (2, 3) or min(sensor_size) < 1:
+        raise ValueError(
+            f"sensor_size must be (width, height) or (width, height, polarities), got {sensor_size}"
+        )
+    width, height, planes = (*sensor_size, 2)[:3]
+    planes = planes if polarities == "both" else 1
+
+    def each() -> Iterator[tuple[Any, Any]]:
+        for i, recording in enumerate(recordings):
+            names = getattr(getattr(recording, "dtype", None), "names", None)
+            if names is None or recording.ndim != 1:
+                raise TypeError(
+                    f"recordings[{i}] must be a structured NumPy array with one axis and fields "
+                    f"t, x, y, p, got {type(recording).__name__}"
+                )
+            needed = ("t", "x", "p") if planes > 1 else ("t", "x")
+            missing = [name for name in needed if name not in names]
+            if missing:
+                raise ValueError(f"recordings[{i}] has no field {missing[0]!r}, only {names}")
+            neuron = np.zeros(len(recording), np.int64)
+            for name, size, stride in (
+                ("x", width, 1),
+                ("y", height, width),
+                ("p", planes, width * height),
+            ):
+                if name in names and not (name == "p" and planes == 1):
+                    check_coordinate(recording[name], size, f"recordings[{i}][{name!r}]")
+                    neuron += recording[name].astype(np.int64) * stride
+            yield recording["t"], neuron
+
+    n_neurons = width * height * planes
+    return bin_recordings(
+        each(),
+        n_neurons=n_neurons,
+        dt=dt,
+        n_steps=n_steps,
+        time_unit=time_unit,
+        binary=binary,
+        where="the recordings",
+    )
+
+
+def check_polarities(polarities: str) -> None:
+    """Refuse what is no way to treat polarities."""
+    if polarities not in get_args(Polarities):
+        raise ValueError(f"polarities must be 'merged' or 'both', got {polarities!r}")
+
+
+def check_dt(dt: float) -> None:
+    """Refuse a time step that is not positive."""
+    if not 0 < dt < math.inf:
+        raise ValueError(f"dt must be positive and finite (ms), got {dt}")
+
+
+def check_coordinate(values: Any, size: int, where: object) -> None:
+    """Refuse coordinates that are not 0 ... size - 1; `where` names them."""
+    if values.dtype.kind not in "iub":
+        raise TypeError(f"{where} must be integers, got dtype {values.dtype}")
+    if len(values) and not (values.min() >= 0 and values.max() < size):
+        raise ValueError(
+            f"{where} must lie in 0 ... {size - 1}, got {values.min()} to {values.max()}"
+        )
+
+
+def bin_recordings(
+    recordings: Iterable[tuple[Any, Any]],
+    *,
+    n_neurons: int,
+    dt: float,
+    n_steps: int,
+    time_unit: TimeUnit,
+    binary: bool,
+    where: object,
+) -> Events:
+    """Events from the times and the checked neurons of one sample after another."""
+    check_steps(n_steps)
+    check_dt(dt)
+    key_type = np.uint32 if n_steps * n_neurons < 1 << 32 else np.int64
+    small = np.uint16 if n_neurons <= 1 << 16 else np.int32
+    ends = np.arange(n_steps + 1) * n_neurons
+    rows, indices = [np.zeros((0, n_steps + 1), np.int64)], [np.zeros(0, small)]
+    left_out = np.zeros(3, np.int64)
+    total = 0
+    for times, neuron in recordings:
+        step = steps_of(times, dt, n_steps, time_unit)
+        inside = (step >= 0) & (step < n_steps)
+        if not inside.all():
+            left_out += [(step == _NOT_FINITE).sum(), (step == -1).sum(), (step == n_steps).sum()]
+            step, neuron = step[inside], neuron[inside]
+        key = step.astype(key_type) * key_type(n_neurons) + neuron.astype(key_type)
+        key.sort()
+        if binary and len(key):
+            key = key[np.concatenate([[True], key[1:] != key[:-1]])]
+        rows.append(np.searchsorted(key, ends.astype(key_type))[None] + total)
+        indices.append((key % key_type(n_neurons)).astype(small))
+        total += len(key)
+    if left_out.any():
+        _log.info(
+            "%s: left out %d events without a finite time, %d before time 0, %d after %d steps",
+            where,
+            *left_out,
+            n_steps,
+        )
+    return Events(np.concatenate(rows), np.concatenate(indices).astype(np.int32), n_neurons)
+
+
+def steps_of(times: Any, dt: float, n_steps: int, time_unit: TimeUnit) -> Any:
+    """Step of each time: -1 before time 0, n_steps after the last, -2 if it is not finite.
+
+    Step k begins at k dt. For floats this edge is rounded as the times were: 0.018 s is 0.01799
+    in half precision, which would fall into the step before. Rounding keeps order, so no event at
+    or after an edge lands before it.
+    """
+    if times.dtype.kind not in "iuf":
+        raise TypeError(f"times must be integers or floats, got dtype {times.dtype}")
+    if times.dtype == np.float16:  # so few values that all their steps fit a table
+        return _half_steps(dt, n_steps, time_unit)[times.view(np.uint16)]
+    if times.dtype.kind == "f":
+        return _float_steps(times, dt, n_steps, time_unit)
+    width = round(dt * _PER_SECOND[time_unit] / 1000, 9)  # 1.001 ms is 1001 us, not 1000.9999
+    return np.clip(np.floor(times / width), -1, n_steps).astype(np.int64)
+
+
+@functools.lru_cache(maxsize=8)
+def _half_steps(dt: float, n_steps: int, time_unit: TimeUnit) -> Any:
+    every = np.arange(1 << 16, dtype=np.uint16).view(np.float16)
+    return _float_steps(every, dt, n_steps, time_unit)
+
+
+def _float_steps(times: Any, dt: float, n_steps: int, time_unit: TimeUnit) -> Any:
+    with np.errstate(over="ignore"):  # an edge beyond the largest half is infinite: never reached
+        edges = (np.arange(n_steps + 1) * dt * _PER_SECOND[time_unit] / 1000).astype(times.dtype)
+    step = np.searchsorted(edges, times, side="right") - 1
+    return np.where(np.isfinite(times), step, _NOT_FINITE)

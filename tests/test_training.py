@@ -1,0 +1,353 @@
+"""Training runs: recipes, checkpoints, killed and resumed runs, what stops them, what they say."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import struct
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytestmark = [
+    pytest.mark.backend("train"),
+    pytest.mark.filterwarnings("ignore:hidden layer .* is dead"),  # tiny networks may be
+]
+torch = pytest.importorskip("torch", reason="torch is not installed")
+pytest.importorskip("lightning", reason="lightning is not installed")
+
+import fastsnn_np as fs  # noqa: E402
+from fastsnn_np import cli  # noqa: E402
+from fastsnn_np.torch import FastSNN, StandardSNN, fit  # noqa: E402
+from fastsnn_np.torch import recipe as recipes  # noqa: E402
+from fastsnn_np.torch._checkpoint import SafetensorsIO  # noqa: E402
+from fastsnn_np.torch.data import Batches  # noqa: E402
+
+SMALL = ["--quiet", "--hidden", "30", "--set", "dropout=0.2", "--set", "shift=1"]
+
+
+@pytest.fixture
+def task():
+    """Two classes told apart by which half of the inputs fires first."""
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 2, 120)
+    times = rng.integers(10, 20, (120, 12))
+    for sample, label in zip(times, labels, strict=True):
+        sample[6 * label : 6 * label + 6] -= 10
+    return fs.SpikeTimes(times, 20), labels
+
+
+def start(*arguments):
+    command = [sys.executable, "-m", "fastsnn_np", "train", "fashion-mnist-sample", *arguments]
+    return subprocess.Popen(command)
+
+
+def train(*arguments):
+    return start(*arguments).wait()
+
+
+def weights(folder):
+    network = fs.Network.load(folder / "network.safetensors")
+    parts = (*network.layers, network.readout)
+    return [array for part in parts for array in (part.weight, part.bias, part.beta)]
+
+
+def test_a_killed_run_resumes_to_the_same_weights(tmp_path):
+    """kill -9 in the middle of an epoch; dropout and augmentation on."""
+    unbroken, killed = tmp_path / "unbroken", tmp_path / "killed"
+    assert train(*SMALL, "--epochs", "6", "--out", unbroken) == 0
+    process = start(*SMALL, "--epochs", "6", "--out", killed)
+    metrics = killed / "metrics.csv"
+    while not (metrics.is_file() and len(metrics.read_text().splitlines()) >= 3):
+        assert process.poll() is None
+        time.sleep(0.002)
+    time.sleep(0.03)  # into the next epoch
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert not (killed / "network.safetensors").exists()
+    assert train(*SMALL, "--epochs", "6", "--out", killed) == 1  # refuses to start over
+    assert train(*SMALL, "--epochs", "6", "--out", killed, "--resume") == 0
+    assert metrics.read_text() == (unbroken / "metrics.csv").read_text()
+    for a, b in zip(weights(killed), weights(unbroken), strict=True):
+        np.testing.assert_array_equal(a, b)
+    summary = json.loads((killed / "summary.json").read_text())
+    assert summary["epochs"] == 6
+    assert summary["accuracy"] == sum(np.diag(summary["confusion"])) / 1000
+    assert max(summary["spikes_per_sample"]) <= 30
+    for name in ("activity", "confusion", "training"):
+        assert (killed / f"{name}.png").stat().st_size > 10_000
+
+
+def test_resuming_asks_for_the_same_run(tmp_path, capsys):
+    options = ["--quiet", "--out", str(tmp_path / "run")]
+    start = ["train", "fashion-mnist-sample", "--epochs", "1", "--hidden", "5", *options]
+    assert cli.main(start) == 0
+    assert "test accuracy" in capsys.readouterr().out
+    cases = [
+        (start, "holds a run already: continue it with resume"),
+        ([*start, "--resume", "--hidden", "6"], r"another recipe: hidden [5], now [6]"),
+        ([*start, "--resume", "--seed", "1"], "seed 0, now 1"),
+    ]
+    for arguments, words in cases:
+        assert cli.main(arguments) == 1
+        assert words in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("engine", ["event", "dense"])
+def test_resuming_in_python(task, tmp_path, engine):
+    def model():
+        torch.manual_seed(0)
+        return FastSNN([12, 20, 2], engine=engine, dropout=0.3)
+
+    options = {"batch_size": 20, "schedule": "cosine", "learning_rate": 0.01, "validation": task}
+    whole, first, second = model(), model(), model()
+    history = fit(whole, *task, epochs=4, **options)
+
+    class StopError(Exception):
+        pass
+
+    def stop(x, rng):  # an exception in the third epoch
+        if (
+            len(list(tmp_path.glob("metrics.csv")))
+            and "\n1," in (tmp_path / "metrics.csv").read_text()
+        ):
+            raise StopError
+        return x
+
+    with pytest.raises(StopError):
+        fit(first, *task, epochs=4, out=tmp_path, augment=stop, **options)
+    resumed = fit(second, *task, epochs=4, out=tmp_path, resume=True, **options)
+    assert resumed == history
+    for a, b in zip(second.parameters(), whole.parameters(), strict=True):
+        assert torch.equal(a, b)
+    with pytest.raises(ValueError, match=r"network \[12, 20, 2\], and this one is \[12, 9, 2\]"):
+        fit(FastSNN([12, 9, 2]), *task, epochs=5, out=tmp_path, resume=True)
+    with pytest.raises(ValueError, match="needs out="):
+        fit(model(), *task, resume=True)
+
+
+def test_checkpoints_that_are_none(task, tmp_path):
+    fit(FastSNN([12, 5, 2]), *task, epochs=1, out=tmp_path)
+    path = tmp_path / "checkpoints" / "last.ckpt"
+    good = path.read_bytes()
+    size = struct.unpack("<Q", good[:8])[0]
+    pickled = tmp_path / "pickled"
+    torch.save({"state_dict": {}}, pickled)
+    cases = [
+        (good[: len(good) // 2], "truncated or no checkpoint"),
+        (b"", "truncated or no checkpoint"),
+        (pickled.read_bytes(), "truncated or no checkpoint"),
+        (good.replace(b'\\"version\\": 1', b'\\"version\\": 9'), "version 9.*install a newer one"),
+        (good[:8] + b"{" + b" " * (size - 2) + b"}" + good[8 + size :], "truncated"),
+    ]
+    for content, words in cases:
+        path.write_bytes(content)
+        with pytest.raises(ValueError, match=words):
+            fit(FastSNN([12, 5, 2]), *task, epochs=2, out=tmp_path, resume=True)
+    network = fs.Network.random([2, 2])
+    network.save(path)
+    with pytest.raises(ValueError, match="no fastsnn_np checkpoint"):
+        SafetensorsIO().load_checkpoint(path)
+    with pytest.raises(FileNotFoundError):
+        SafetensorsIO().load_checkpoint(tmp_path / "nowhere")
+    with pytest.raises(TypeError, match=r"checkpoint\.a is <class 'object'>"):
+        SafetensorsIO().save_checkpoint({"a": object()}, path)
+    assert path.read_bytes()[8:9] == b"{"  # the file before is still whole
+
+
+def test_checkpoint_keeps_every_kind_and_layout(tmp_path):
+    weight = torch.arange(6.0).reshape(2, 3).t()
+    tree = {"a": [1, 2.5, None, True, "x"], 3: (torch.ones(2), {"w": weight}), "e": {}}
+    SafetensorsIO().save_checkpoint(tree, tmp_path / "c")
+    again = SafetensorsIO().load_checkpoint(tmp_path / "c")
+    assert again["a"] == tree["a"]
+    assert again["e"] == {}
+    assert torch.equal(again[3][0], torch.ones(2))
+    assert torch.equal(again[3][1]["w"], weight)
+    assert again[3][1]["w"].stride() == weight.stride()
+
+
+def test_engines_train_alike(task):
+    """Final accuracies within half a point, in float32, where rounding may part them."""
+    accuracies = []
+    for engine in ("event", "dense"):
+        torch.manual_seed(0)
+        model = FastSNN([12, 20, 2], engine=engine)
+        history = fit(model, *task, epochs=8, batch_size=20, learning_rate=0.01, validation=task)
+        accuracies.append(history[-1]["validation_accuracy"])
+    assert min(accuracies) > 0.95
+    assert abs(accuracies[0] - accuracies[1]) <= 0.005
+
+
+def test_batches_are_shared_out():
+    """Whatever the number of processes: the same samples in the same steps, each once."""
+    labels = torch.arange(103)
+    x = fs.SpikeTimes(np.arange(103)[:, None] % 7, 7)
+    steps = {}
+    for world in (1, 2, 3):
+        parts = [
+            Batches(x, labels, batch_size=10, shuffle=True, seed=5, rank=r, world=world)
+            for r in range(world)
+        ]
+        for part in parts:
+            part.epoch = 4
+        together = list(zip(*parts, strict=True))
+        steps[world] = [sorted(int(i) for batch in step for i in batch.labels) for step in together]
+        for step in together:
+            sizes = [len(batch.labels) for batch in step]
+            shares = [batch.share for batch in step]
+            assert shares == [pytest.approx(n * world / sum(sizes)) for n in sizes]
+            assert all(torch.equal(torch.from_numpy(b.x.times[:, 0]), b.labels % 7) for b in step)
+    assert steps[1] == steps[2] == steps[3]
+    assert sorted(i for step in steps[1] for i in step) == list(range(103))
+    first, second = (Batches(x, labels, batch_size=200, shuffle=True, seed=5) for _ in range(2))
+    second.epoch = 1
+    assert not torch.equal(next(iter(first)).labels, next(iter(second)).labels)
+
+
+def test_penalties_do_what_they_say(task):
+    """Counts and times go down, with either engine."""
+    for engine in ("event", "dense"):
+        counts, latencies = [], []
+        for options in ({}, {"count_penalty": 0.1}, {"latency_penalty": 0.5}):
+            torch.manual_seed(0)
+            model = FastSNN([12, 30, 2], engine=engine)
+            fit(model, *task, epochs=10, batch_size=20, learning_rate=0.01, **options)
+            _, (activity,) = model(task[0], return_activity=True)
+            counts.append(float(activity.spikes.detach().mean()))
+            latencies.append(float((activity.latency.sum() / activity.spikes.sum()).detach()))
+        assert counts[1] < 0.8 * counts[0]
+        assert latencies[2] < latencies[0]
+
+
+def test_history_and_health(task):
+    model = FastSNN([12, 20, 10, 2])
+    history = fit(model, *task, epochs=2, validation=task)
+    keys = {"loss", "accuracy", "gradient_norm", "learning_rate", "validation_accuracy"}
+    assert set(history[0]) == keys | {f"{k}.{i}" for k in ("spikes", "silent") for i in (0, 1)}
+    _, activities = model(task[0], return_activity=True)
+    assert history[-1]["spikes.1"] == pytest.approx(float(activities[1].spikes.detach().mean()))
+    alone = fit(FastSNN([12, 20, 2]), *task, epochs=1)
+    assert set(alone[0]) == (keys - {"validation_accuracy"}) | {"spikes.0", "silent.0"}
+    dead = FastSNN([12, 20, 2], threshold=1e6)
+    with pytest.warns(UserWarning, match="hidden layer 0 is dead: none of its 20 neurons"):
+        fit(dead, *task, epochs=1, validation=task)
+
+
+def test_forms_of_input(task):
+    """Spike times, events and dense arrays, of NumPy or Torch: the same losses."""
+    x, labels = task
+    forms = [x, fs.SpikeTimes(torch.tensor(x.times), 20), x.to_events(), x.to_dense()]
+    losses = []
+    for form in [*forms, torch.from_numpy(x.to_dense())]:
+        torch.manual_seed(0)
+        losses.append(fit(FastSNN([12, 9, 2]), form, labels, epochs=2)[-1]["loss"])
+    assert losses == pytest.approx([losses[0]] * 5, rel=1e-5)
+
+
+@pytest.mark.parametrize("precision", ["bf16-mixed", "64-true"])
+def test_precision_clipping_and_early_stopping(task, precision):
+    dtype = torch.float64 if precision == "64-true" else torch.float32
+    model = StandardSNN([12, 9, 2], slope=10.0, dtype=dtype)
+    options = {"precision": precision, "gradient_clip_val": 1.0, "patience": 1}
+    history = fit(model, *task, epochs=50, validation=task, trainer_options=options)
+    assert len(history) < 50
+    assert model.readout.weight.dtype == dtype
+    assert np.isfinite(history[-1]["loss"])
+
+
+@pytest.mark.parametrize("name", ["bias", "beta"])
+@pytest.mark.parametrize("engine", ["event", "dense"])
+def test_a_loss_that_is_not_finite_names_the_checkpoint(task, tmp_path, name, engine):
+    model = FastSNN([12, 9, 2], engine=engine)
+
+    def poison(x, rng):
+        if (tmp_path / "metrics.csv").exists():
+            with torch.no_grad():
+                getattr(model.layers[0], name).fill_(float("nan"))
+        return x
+
+    with pytest.raises(FloatingPointError) as error:
+        fit(model, *task, epochs=3, out=tmp_path, augment=poison)
+    assert f"epoch 1, step 0: layers.0.{name} is not finite" in str(error.value)
+    assert str(tmp_path / "checkpoints" / "last.ckpt") in str(error.value)
+
+
+def test_recipes_are_whole():
+    for dataset in ("fashion-mnist", "n-mnist", "shd"):
+        for name in ("paper", "best"):
+            recipe = recipes.load(name, dataset)
+            assert recipe.dataset == dataset
+    paper = recipes.load("paper", "fashion-mnist")
+    assert (paper.epochs, paper.hidden, paper.learning_rate) == (150, (200,), 2e-4)
+    assert (paper.gradient, paper.readout, paper.slope) == ("paper", "max", 100.0)
+    assert not paper.learn_beta and not paper.shift and not paper.dropout
+
+
+def test_bad_recipes(tmp_path):
+    own = tmp_path / "own.toml"
+    base = 'dataset = "shd"\nencoding = "events"\n'
+    cases = [
+        ("epoch = 3", "no recipe key 'epoch' in own.toml; did you mean 'epochs'?"),
+        ("epochs = 0", "epochs must be positive, got 0"),
+        ("epochs = 2.5", "epochs must be int, got 2.5"),
+        ("hidden = [2.5]", "hidden must be a list of whole numbers"),
+        ("hidden = [0]", "hidden must be numbers of neurons"),
+        ("tau = -1.0", "tau must be positive, got -1.0"),
+        ('readout = "mean"', "readout must be one of 'sum', 'max', got 'mean'"),
+        ("dropout = 1.0", r"dropout must be in \[0, 1\)"),
+        ("epochs = = 3", "own.toml is no TOML file"),
+    ]
+    for line, words in cases:
+        own.write_text(base + line)
+        with pytest.raises(ValueError, match=words):
+            recipes.load(own)
+    own.write_text('dataset = "shd"\n')
+    with pytest.raises(ValueError, match="encoding"):
+        recipes.load(own)
+    with pytest.raises(ValueError, match="no recipe 'nice' for 'shd'; there are .*shd-best"):
+        recipes.load("nice", "shd")
+    with pytest.raises(ValueError, match="did you mean 'learning_rate'"):
+        recipes.parse_changes(["learning-rate=3"])
+    with pytest.raises(ValueError, match="key=value"):
+        recipes.parse_changes(["epochs"])
+    assert recipes.parse_changes(["hidden=[3, 4]", "readout=max", "slope=5"]) == {
+        "hidden": [3, 4],
+        "readout": "max",
+        "slope": 5,
+    }
+
+
+def test_command_line_errors(capsys, tmp_path):
+    out = ["--quiet", "--out", str(tmp_path / "run")]
+    cases = [
+        (["mnist"], "no recipe 'best' for 'mnist'"),
+        (["shd", "--root", str(tmp_path)], "shd_train.h5"),
+        (["n-mnist", "--root", str(tmp_path)], "Train"),
+        (["fashion-mnist", "--root", str(tmp_path)], "train-images-idx3-ubyte.gz"),
+        (["fashion-mnist", "--set", "epoch=3"], "did you mean 'epochs'?"),
+    ]
+    for arguments, words in cases:
+        assert cli.main(["train", *arguments, *out]) == 1
+        assert words in capsys.readouterr().err
+
+
+def test_the_example_runs(tmp_path):
+    """In the example's own words, on fewer images and for fewer epochs."""
+    example = Path(__file__).parents[1] / "examples" / "train_fashion_mnist.py"
+    source = example.read_text()
+    assert len(source.splitlines()) <= 40
+    short = tmp_path / "short.py"
+    assert "epochs=20" in source
+    short.write_text(source.replace("epochs=20", "epochs=1"))
+    done = subprocess.run(
+        [sys.executable, short], capture_output=True, text=True, cwd=tmp_path, env=os.environ
+    )
+    assert done.returncode == 0, done.stderr
+    assert "accuracy" in done.stdout
+    assert len(list(tmp_path.glob("*/*.png"))) >= 3
