@@ -11,7 +11,15 @@ import nox
 
 nox.needs_version = ">=2024.10.9"
 nox.options.default_venv_backend = "virtualenv"
-nox.options.sessions = ["tests", "tests-bounds", "lint", "types", "wheel"]
+nox.options.sessions = [
+    "tests",
+    "tests-bounds",
+    "tests-train",
+    "tests-reach",
+    "lint",
+    "types",
+    "wheel",
+]
 nox.options.error_on_missing_interpreters = True
 
 CONSTRAINTS = ("-c", "constraints.txt")
@@ -59,6 +67,18 @@ def tests_bounds(session: nox.Session) -> None:
     }
     tests = ["tests/test_events.py", "tests/test_chunks.py", "tests/test_forward.py"]
     session.run("pytest", "--backend=numba", *tests, *session.posargs, env=checks)
+
+
+@nox.session(name="tests-train")
+def tests_train(session: nox.Session) -> None:
+    """Training runs as people start them, some of them killed and resumed."""
+    test(session, "train")
+
+
+@nox.session(name="tests-reach")
+def tests_reach(session: nox.Session) -> None:
+    """Several processes, Dask clusters with workers that die, scikit-learn's own checks."""
+    test(session, "reach")
 
 
 @nox.session

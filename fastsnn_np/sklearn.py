@@ -26,7 +26,7 @@ _SOME = 256  # samples, by which the first weights are scaled
 _AWAKE = 0.3  # of a layer's neurons and these samples, how many fire to begin with
 
 
-class FastSNNClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
+class FastSNNClassifier(ClassifierMixin, BaseEstimator):
     """Neurons that fire at most once, as a scikit-learn classifier.
 
     Features are scaled to [0, 1] by their smallest and largest values in `fit`, and each becomes

@@ -270,9 +270,7 @@ def test_a_loss_that_is_not_finite_stops(task):
     model = FastSNN([12, 4, 2])
     with torch.no_grad():
         model.readout.bias.fill_(float("nan"))
-    with pytest.raises(
-        FloatingPointError, match=r"epoch 0, step 0: readout\.bias is not finite"
-    ):
+    with pytest.raises(FloatingPointError, match=r"epoch 0, step 0: readout\.bias is not finite"):
         fit(model, x, labels)
 
 

@@ -13,6 +13,7 @@ from .._currents import currents
 from .._decay import InputScale, beta_from_tau, check_beta, check_option, decay_unchecked
 from .._layer import ReadoutKind
 from .._namespace import require_time_axis
+from ..backends.torch import asarray
 from ..spikes import Events, SpikeTimes
 from .functional import Gradient, Surrogate, check_gradient, first_spike
 
@@ -244,10 +245,11 @@ def checked_sizes(sizes: Any) -> list[int]:
 
 
 def as_dense(x: Tensor | SpikeTimes | Events, weight: Tensor) -> Tensor:
-    """A batch as a dense train, in the dtype and on the device of `weight`."""
+    """A batch as a dense train in the dtype of `weight`; NumPy's goes to its device."""
     dense = x
     if isinstance(x, SpikeTimes):
-        dense = x.to_dense(weight.dtype)
+        times = x.times if isinstance(x.times, Tensor) else asarray(x.times, weight.device)
+        dense = SpikeTimes.unchecked(times, x.n_steps).to_dense(weight.dtype)
     elif isinstance(x, Events):
         dense = x.to_dense(weight.detach(), weight.dtype)
     return cast(Tensor, dense)
