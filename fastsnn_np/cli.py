@@ -39,7 +39,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             run_demo(arguments.out, epochs=arguments.epochs, seed=arguments.seed)
         else:
             _train(arguments)
-    except (OSError, ValueError, TypeError, FloatingPointError, ImportError) as error:
+    except (OSError, ValueError, TypeError, FloatingPointError, RuntimeError, ImportError) as error:
         if os.environ.get("FASTSNN_TRACEBACK"):
             raise
         print(f"fastsnn_np {arguments.command}: {error}", file=sys.stderr)
@@ -94,6 +94,8 @@ def _train(arguments: argparse.Namespace) -> None:
         progress=not arguments.quiet,
         trainer_options=options,
     )
+    if not summary:
+        return  # one of several processes, and not the one that reports
     spikes = ", ".join(f"{count:.1f}" for count in summary["spikes_per_sample"])
     print(
         f"{arguments.dataset}, {summary['note']}: test accuracy {summary['accuracy']:.2%} after "

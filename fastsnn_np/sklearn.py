@@ -271,12 +271,14 @@ def _awake(network: Network, x: SpikeTimes | Events, backend: str) -> Network:
     The usual weights are right for hundreds of inputs, and a table may have two.
     """
     layers = list(network.layers)
-    for i in range(len(layers)):
-        for _ in range(20):  # where nothing comes in, nothing helps
+    for i, layer in enumerate(network.layers):
+        for _ in range(20):
             times = prepare(Network(tuple(layers), network.readout), backend=backend)(x).spike_times
             if np.mean(times[i] < x.n_steps) >= _AWAKE:
                 break
             layers[i] = replace(layers[i], weight=1.5 * layers[i].weight)
+        else:
+            layers[i] = layer  # nothing comes in, so nothing helps
     return Network(tuple(layers), network.readout)
 
 

@@ -191,6 +191,15 @@ def test_foreign_load_is_told_from_our_own(monkeypatch):
     assert "30 % of the machine" in load.remark()
 
 
+def test_a_disturbed_measurement_is_repeated_and_the_better_one_kept(monkeypatch):
+    readings = iter([(0.0, 0.0, 0.0), (10.0, 5.0, 1.0), (20.0, 5.0, 1.0), (30.0, 8.0, 1.0)])
+    monkeypatch.setattr(foreign, "_readings", lambda: next(readings))
+    takes = iter(["first", "second"])
+    load, kept = foreign.undisturbed(lambda: next(takes))
+    assert kept == "second"
+    assert load.share == pytest.approx(0.3)
+
+
 # --- commands ---------------------------------------------------------------------------------
 
 

@@ -16,7 +16,19 @@ import pytest
 import fastsnn_np as fs
 
 ROOT = Path(__file__).parents[1]
-HEAVY = ["torch", "cupy", "matplotlib", "numba", "scipy.signal", "jax", "tqdm", "pooch"]
+SUBMODULES = ["augment", "datasets", "encoding", "metrics", "spikes"]
+HEAVY = [
+    "torch",
+    "cupy",
+    "matplotlib",
+    "numba",
+    "scipy.signal",
+    "jax",
+    "tqdm",
+    "pooch",
+    "h5py",
+    "lightning",
+]
 
 
 def test_importing_is_light():
@@ -37,7 +49,7 @@ def test_numpy_path_stays_light():
 
 
 def test_public_names_exist_and_are_documented():
-    modules = [fs, *map(importlib.import_module, ["fastsnn_np.encoding", "fastsnn_np.spikes"])]
+    modules = [fs, *map(importlib.import_module, (f"fastsnn_np.{n}" for n in SUBMODULES))]
     for module in modules:
         assert module.__doc__
         for name in module.__all__:

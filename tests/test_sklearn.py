@@ -154,6 +154,21 @@ def test_partial_fit_goes_on(iris):
 
 
 @trains
+def test_neurons_fire_to_begin_with(rng):
+    """Two features are four spikes, too few for the usual weights; silence is left as it is."""
+    options = {"hidden_layer_sizes": (50, 40), "epochs": 1, "random_state": 0}
+    x, y = rng.random((60, 2)), np.arange(60) % 2
+    classifier = FastSNNClassifier(**options, learning_rate=1e-9).fit(x, y)
+    for times in fs.forward(classifier._spikes(x), classifier.network_).spike_times:
+        assert (times < 100).mean() >= 0.3
+    assert np.abs(classifier.network_.layers[0].weight).max() > 0.7  # and the usual ones: 0.5
+    silence = fs.Events.from_arrays([], [], n_samples=60, n_neurons=4, n_steps=9)
+    with pytest.warns(UserWarning, match="hidden layer 0 is dead"):
+        network = FastSNNClassifier(**options).fit(silence, y).network_
+    assert np.abs(network.layers[0].weight).max() <= 0.51
+
+
+@trains
 def test_range_widens(iris):
     x, _, y, _ = iris
     classifier = FastSNNClassifier(**QUICK).partial_fit(x[:10], y[:10], classes=[0, 1, 2])

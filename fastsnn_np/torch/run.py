@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import lightning.pytorch as pl
 import numpy as np
 import torch
+from lightning.pytorch.utilities import rank_zero_only
 
 from .. import augment, datasets, metrics, plot
 from .._file import replacing
@@ -70,7 +71,7 @@ def run(
     Returns
     -------
     dict
-        What ``summary.json`` holds.
+        What ``summary.json`` holds; in a run of several processes, empty for all but the first.
 
     Raises
     ------
@@ -81,10 +82,13 @@ def run(
     """
     out = Path(out)
     identity = json.loads(json.dumps({**recipe.as_dict(), "seed": seed}))
-    _check_unmixed(out, identity, resume)
+    first = rank_zero_only.rank == 0
+    if first:
+        _check_unmixed(out, identity, resume)
     data = load_data(recipe, root)
-    out.mkdir(parents=True, exist_ok=True)
-    _save_json(identity, out / _IDENTITY)
+    if first:
+        out.mkdir(parents=True, exist_ok=True)
+        _save_json(identity, out / _IDENTITY)
     torch.manual_seed(seed)
     model = build(recipe, data)
     options = dict(trainer_options or {}, precision=recipe.precision)
@@ -113,6 +117,8 @@ def run(
         progress=progress,
         trainer_options=options,
     )
+    if not first:
+        return {}
     summary = {
         "dataset": recipe.dataset,
         "note": data.note,
