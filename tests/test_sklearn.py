@@ -68,7 +68,7 @@ def test_learns(iris, fitted):
     x, y = load_digits(return_X_y=True)
     train, test, labels, expected = train_test_split(x, y, random_state=0)
     names = np.array([f"digit {i}" for i in range(10)])
-    digits = FastSNNClassifier(epochs=10, random_state=0).fit(train, names[labels])
+    digits = FastSNNClassifier(epochs=20, random_state=0).fit(train, names[labels])
     assert digits.score(test, names[expected]) > 0.9
     assert set(digits.predict(test)) <= set(names)
 
@@ -164,7 +164,7 @@ def test_neurons_fire_to_begin_with(rng):
     assert np.abs(classifier.network_.layers[0].weight).max() > 0.7  # and the usual ones: 0.5
     silence = fs.Events.from_arrays([], [], n_samples=60, n_neurons=4, n_steps=9)
     with pytest.warns(UserWarning, match="hidden layer 0 is dead"):
-        network = FastSNNClassifier(**options).fit(silence, y).network_
+        network = FastSNNClassifier(hidden_layer_sizes=50, epochs=1).fit(silence, y).network_
     assert np.abs(network.layers[0].weight).max() <= 0.51
 
 
