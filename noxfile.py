@@ -59,7 +59,7 @@ def tests_bounds(session: nox.Session) -> None:
 
     Inside a parallel loop an IndexError is lost, and a warm cache holds unchecked code.
     """
-    install(session, "numba")
+    install(session, "torch")  # the backward kernels are reached through Torch
     checks = {
         "NUMBA_BOUNDSCHECK": "1",
         "NUMBA_CACHE_DIR": session.create_tmp(),
@@ -67,6 +67,9 @@ def tests_bounds(session: nox.Session) -> None:
     }
     tests = ["tests/test_events.py", "tests/test_chunks.py", "tests/test_forward.py"]
     session.run("pytest", "--backend=numba", *tests, *session.posargs, env=checks)
+    session.run("pytest", "--backend=torch", "tests/test_event_gradients.py", env=checks)
+    plain = {"NUMBA_DISABLE_JIT": "1"}  # the small cases, as the Python that is read
+    session.run("pytest", "--backend=numba", "tests/test_events.py", env=plain)
 
 
 @nox.session(name="tests-train")

@@ -84,24 +84,23 @@ helper = numba.njit(
 )  # compiled into the kernels that call it
 
 
+def njit(function: Callable[..., Any], **options: Any) -> Any:
+    """`numba.njit`, cached on disk where some folder for that can be written."""
+    try:
+        return numba.njit(function, cache=True, **options)
+    except RuntimeError as error:
+        if "cannot cache" not in str(error):
+            raise
+        _log.info("kernels are not kept on disk: %s", error)
+        return numba.njit(function, **options)
+
+
 def compiled(function: Callable[..., Any], *, parallel: bool) -> Any:
-    """`function` under Numba, cached on disk where some folder for that can be written."""
+    """`function` under Numba, as a kernel."""
     # Numba's cache tells functions apart by name and line alone: each build needs its own name.
     suffix = "_parallel" if parallel else "_serial"
     twin = types.FunctionType(
         function.__code__, function.__globals__, function.__name__ + suffix, function.__defaults__
     )
     twin.__qualname__ = function.__qualname__ + suffix
-    options: dict[str, Any] = {
-        "parallel": parallel,
-        "nogil": True,
-        "error_model": "numpy",
-        "fastmath": {"contract"},
-    }
-    try:
-        return numba.njit(twin, cache=True, **options)
-    except RuntimeError as error:
-        if "cannot cache" not in str(error):
-            raise
-        _log.info("kernels are not kept on disk: %s", error)
-        return numba.njit(twin, **options)
+    return njit(twin, parallel=parallel, nogil=True, error_model="numpy", fastmath={"contract"})

@@ -126,6 +126,8 @@ def bind(part: Layer | ReadoutLayer) -> Callable[..., Any]:
             x = x.astype(dtype, copy=False)
             return (layer if hidden else readout)(x, part.weight, part.bias, **options, **more)
         rows = events.rows_of(x, dtype)
+        # A NaN or infinity must reach the last potential, where it is looked for.
+        to_the_end = to_the_end or not np.isfinite(rows.values).all()
         keep = None
         if return_potential:
             keep = np.empty((len(rows.ptr), rows.ptr.shape[1] - 1, part.n_neurons), dtype)

@@ -61,7 +61,7 @@ class Events:
         if self.indices.ndim != 1:
             raise ValueError(f"Events.indices must have one axis, got shape {self.indices.shape}")
         count = len(self.indices)
-        rows = self.indptr
+        rows = np.ascontiguousarray(self.indptr, np.int64)  # unsigned ones never seem to decrease
         if rows.size and (
             rows[0, 0] != 0
             or rows[-1, -1] != count
@@ -94,7 +94,7 @@ class Events:
             if not np.isfinite(self.values).all():
                 bad = int(np.flatnonzero(~np.isfinite(self.values))[0])
                 raise ValueError(f"Events.values[{bad}] is {self.values[bad]}")
-        object.__setattr__(self, "indptr", np.ascontiguousarray(rows, np.int64))
+        object.__setattr__(self, "indptr", rows)
         object.__setattr__(self, "indices", np.ascontiguousarray(self.indices, np.int32))
 
     @classmethod
@@ -214,8 +214,14 @@ class Events:
                 raise ValueError(
                     f"{name} must lie in 0 ... {bound - 1}, got {array.min()} to {array.max()}"
                 )
-        if binary and values is not None:
-            raise ValueError("binary=True clips events to size 1: give no values")
+        if values is not None:
+            if binary:
+                raise ValueError("binary=True clips events to size 1: give no values")
+            values = _as_values(values)
+            if values.shape != step.shape:
+                raise ValueError(
+                    f"values must have one value an event, {len(step)}, got shape {values.shape}"
+                )
         step, neuron, sample = (a.astype(np.int64) for a in (step, neuron, sample))
         row = sample * n_steps + step
         if binary:
@@ -224,7 +230,7 @@ class Events:
             order = np.argsort(row, kind="stable")
             row, neuron = row[order], neuron[order]
             if values is not None:
-                values = _as_values(values)[order]
+                values = values[order]
         ends = np.cumsum(np.bincount(row, minlength=n_samples * n_steps))
         starts = np.concatenate([[0], ends]).astype(np.int64)
         position = np.arange(n_samples)[:, None] * n_steps + np.arange(n_steps + 1)

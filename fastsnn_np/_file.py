@@ -45,18 +45,12 @@ def load(path: str | os.PathLike[str]) -> Network:
             metadata = file.metadata() or {}
             if _KEY not in metadata:
                 raise ValueError(f"{path} is a safetensors file, but not of a fastsnn_np network")
-            header = json.loads(metadata[_KEY])
-            version = header["version"]
-            if version != _VERSION:
-                raise ValueError(
-                    f"{path} has network format version {version}, this fastsnn_np reads "
-                    f"{_VERSION}: install a newer one"
-                )
+            header = _header(path, metadata[_KEY])
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except SafetensorError as error:
         raise ValueError(f"{path} is truncated or no safetensors file: {error}") from error
-    except (KeyError, TypeError, json.JSONDecodeError) as error:
-        raise ValueError(f"{path} has a damaged network header: {error!r}") from error
+    except (TypeError, AttributeError) as error:  # a dtype that NumPy has not
+        raise ValueError(f"{path} holds an array that NumPy cannot: {error}") from error
     try:
         layers = [
             Layer(**_group(arrays, f"layers.{i}"), **options)
@@ -64,8 +58,23 @@ def load(path: str | os.PathLike[str]) -> Network:
         ]
         readout = Readout(**_group(arrays, "readout"), **header["readout"])
         return Network(tuple(layers), readout, header["dt"])
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise ValueError(f"{path} does not describe a network: {error}") from error
+
+
+def _header(path: Path, text: str) -> Any:
+    try:
+        header = json.loads(text)
+        version = header["version"]
+    except (KeyError, TypeError, ValueError, RecursionError) as error:
+        raise ValueError(f"{path} has a damaged network header: {error!r}") from error
+    if version != _VERSION:
+        newer = isinstance(version, int) and version > _VERSION
+        raise ValueError(
+            f"{path} has network format version {version!r}, this fastsnn_np reads {_VERSION}"
+            + (": install a newer one" if newer else "")
+        )
+    return header
 
 
 def _arrays(prefix: str, part: Any) -> dict[str, Any]:

@@ -107,7 +107,6 @@ def forward(
         raise ValueError(f"batch_size must be a whole number of at least 1, got {batch_size!r}")
     if batch_size is not None and (state is not None or return_state):
         raise ValueError("a state belongs to one batch: give no batch_size with it")
-    x = _in_layout(x, layout)
     run = Prepared(
         network,
         beside=x,
@@ -118,6 +117,7 @@ def forward(
         return_state=return_state,
         check=check_finite,
     )
+    x = _in_layout(x, layout, run.network)
     size = batch_size or max(_length(x), 1)
     # What NumPy would warn of is looked for below, in every library, and raised.
     with np.errstate(invalid="ignore", over="ignore") if check_finite else nullcontext():
@@ -205,7 +205,7 @@ def stream(
         yield result
 
 
-def _in_layout(x: Any, layout: str) -> Any:
+def _in_layout(x: Any, layout: str, network: Network | None = None) -> Any:
     if isinstance(x, (SpikeTimes, Events)):
         if layout != "bnt":
             raise ValueError(f"layout={layout!r} is for dense arrays, x is {type(x).__name__}")
@@ -216,7 +216,13 @@ def _in_layout(x: Any, layout: str) -> Any:
             f"x has shape {tuple(x.shape)}, layout {layout!r} expects {_AXES[layout]}"
             + ("; add a batch axis with x[None]" if x.ndim == 2 and layout != "tbn" else "")
         )
+    given = tuple(x.shape)
     x = xp.permute_dims(x, _ORDER[layout]) if layout in _ORDER else x
+    if network is not None and x.shape[-2] != network.sizes[0]:
+        raise ValueError(
+            f"x has {x.shape[-2]} neurons and {x.shape[-1]} steps, since its shape is {given} and "
+            f"layout {layout!r} is {_AXES[layout]}; the network expects {network.sizes[0]} neurons"
+        )
     if x.shape[-1] == 0 or x.shape[-2] == 0:
         raise ValueError(
             f"x has {x.shape[-2]} neurons and {x.shape[-1]} steps in layout {layout!r}, "

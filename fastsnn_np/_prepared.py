@@ -64,8 +64,10 @@ class Prepared:
         self.network = network
         #: of every array, where there is a network: found once, since finding takes a while
         self.xp = None if network is None else namespace(weight=network.readout.weight)
-        #: an engine with event kernels takes sparse input as it is
-        self.takes_events = bool(getattr(self.engine, "TAKES_EVENTS", False))
+        #: an engine with event kernels takes sparse input as it is; without weights there is no use
+        self.takes_events = network is not None and bool(
+            getattr(self.engine, "TAKES_EVENTS", False)
+        )
         options: dict[str, Any] = {}
         if "method" in inspect.signature(self.engine.layer).parameters:
             options["method"] = method
@@ -106,6 +108,11 @@ class Prepared:
         if isinstance(x, (SpikeTimes, Events)):
             steps, inputs, batch = x.n_steps, x.n_neurons, len(x)
         else:
+            if x.ndim != 3 or 0 in x.shape[1:]:
+                raise ValueError(
+                    "x must have axes (batch, neurons, time), with at least one neuron and step, "
+                    f"got shape {tuple(x.shape)}"
+                )
             steps, inputs, batch = (int(x.shape[i]) for i in (-1, -2, 0))
         if self.network is not None and inputs != self.network.sizes[0]:
             raise ValueError(
@@ -114,7 +121,7 @@ class Prepared:
             )
         track = self.return_state or state is not None
         if state is not None:
-            self._check_state(state, batch)
+            self._check_state(state, batch, inputs)
         xp = self.xp or namespace(x=x)
         times, finals, potentials = [], [], []
         spikes = x
@@ -174,7 +181,7 @@ class Prepared:
         network_dtype = None if self.network is None else self.network.dtype
         if isinstance(x, SpikeTimes) and self.move is not None:
             x = SpikeTimes.unchecked(self.move(x.times), x.n_steps)
-        if isinstance(x, (SpikeTimes, Events)) and self.takes_events and self.network is not None:
+        if isinstance(x, (SpikeTimes, Events)) and self.takes_events:
             return x
         if isinstance(x, Events):
             like = np.empty(0, np.float32)
@@ -185,11 +192,12 @@ class Prepared:
             self._same_place(x.times)
             x = x.to_dense(network_dtype)
         elif self.move is not None:
+            namespace(x=x)  # refuses a list, which NumPy would take
             x = self.move(x)
         self._same_place(x)
         xp = namespace(x=x)
         dtype = float_dtype(xp, x=x)
-        if self.takes_events and self.network is not None:
+        if self.takes_events:
             return x  # the kernels convert what they read
         return as_dtype(xp, x, network_dtype or dtype)
 
@@ -203,13 +211,20 @@ class Prepared:
                 f"{error}. network.to(...) gives the network on another backend"
             ) from None
 
-    def _check_state(self, state: State, batch: int) -> None:
-        layers = len(self.hidden) + (self.readout is not None)
-        if len(state.potentials) != layers or any(v.shape[0] != batch for v in state.potentials):
-            shapes = [tuple(v.shape) for v in state.potentials]
+    def _check_state(self, state: State, batch: int, inputs: int) -> None:
+        if not isinstance(state, State):
+            raise TypeError(f"state must be that of a Result, got {type(state).__name__}")
+        sizes = (inputs,) if self.network is None else self.network.sizes[1:]
+        wanted = [(batch, neurons) for neurons in sizes]
+        shapes = [tuple(v.shape) for v in state.potentials]
+        fired = [tuple(times.shape) for times in state.spike_times]
+        if shapes != wanted or fired != wanted[: len(self.hidden)]:
             raise ValueError(
-                f"state has potentials {shapes}; this run has {layers} layers and batch {batch}"
+                f"state has potentials of shapes {shapes}; this run has {len(wanted)} layers and "
+                f"batch {batch}, {wanted}"
             )
+        if self.xp is not None and self.network is not None:
+            namespace(weight=self.network.readout.weight, state=state.potentials[-1])
 
     def _finite(self, xp: Any, x: Any, final: Array, where: str) -> None:
         """Raise if a NaN or an infinity came in, and say where: x, a parameter, or an overflow."""

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-import numba
 import numpy as np
 
 from ._layer import LayerOutput, ReadoutOutput
+from .backends._jit import njit
 
 __all__ = ["StandardOutput", "layer", "readout", "standard_layer"]
 
@@ -117,7 +117,7 @@ def _run(
     return v, theta
 
 
-@numba.njit(cache=True)
+@njit
 def _currents(x, weight, bias, current):  # type: ignore[no-untyped-def]
     batch, inputs, steps = x.shape
     for b in range(batch):
@@ -129,7 +129,7 @@ def _currents(x, weight, bias, current):  # type: ignore[no-untyped-def]
                 current[b, i, t] = total
 
 
-@numba.njit(cache=True)
+@njit
 def _membrane(current, beta, scale, initial, threshold, reset, v):  # type: ignore[no-untyped-def]
     batch, neurons, steps = current.shape
     for b in range(batch):
@@ -142,7 +142,7 @@ def _membrane(current, beta, scale, initial, threshold, reset, v):  # type: igno
                 before = v[b, i, t]
 
 
-@numba.njit(cache=True)
+@njit
 def _first_crossing(v, threshold, times):  # type: ignore[no-untyped-def]
     batch, neurons, steps = v.shape
     for b in range(batch):

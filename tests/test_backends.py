@@ -6,6 +6,7 @@ import importlib
 import logging
 import os
 import re
+import shutil
 import subprocess
 import sys
 import threading
@@ -223,6 +224,20 @@ class TestKernels:
             assert _jit.compiled(lambda a: a + 1, parallel=False)(2) == 3
         assert "not kept on disk" in caplog.text
 
+    def test_everything_runs_where_nothing_can_be_written(self, tmp_path):
+        """Kernels and reference, with no folder for Numba's cache: not the package's, not home."""
+        for name in ("fastsnn_np", "backends"):
+            shutil.copytree(ROOT / name, tmp_path / name, symlinks=True, ignore=_no_cache)
+            (tmp_path / name / "__pycache__").touch()  # a file: not even root makes a folder there
+        nowhere = dict.fromkeys(("HOME", "XDG_CACHE_HOME", "NUMBA_CACHE_DIR"), os.devnull)
+        code = (
+            f"import sys; sys.path.insert(0, {str(tmp_path)!r})\n" + self.SETUP + f"{self.SPIKES}\n"
+            "print(fs.reference.layer(np.full((1, 1, 9), 8.0), beta=0.9).times.tolist())\n"
+            f"assert fs.__file__.startswith({str(tmp_path)!r})"
+        )
+        env = {**nowhere, "FASTSNN_PARALLEL": "0", "PYTHONDONTWRITEBYTECODE": "1"}
+        assert run(code, env=env) == "[[1]]"
+
     def test_a_long_wait_is_announced(self, monkeypatch, caplog):
         from fastsnn_np.backends import _jit
 
@@ -245,6 +260,9 @@ class TestKernels:
             numba.set_num_threads(threads)
             results.append(fs.forward(x, backend="numba", return_potential=True).potentials[0])
         np.testing.assert_array_equal(*results)
+
+
+_no_cache = shutil.ignore_patterns("__pycache__")
 
 
 def _slow_kernel(a):

@@ -59,13 +59,15 @@ def test_in_any_library(lib, rng, tmp_path):
     np.testing.assert_allclose(lib.to_numpy(state.logits), lib.to_numpy(whole.logits), rtol=1e-10)
 
 
-def test_without_a_network(rng):
+@pytest.mark.parametrize("backend", NAMED)
+def test_without_a_network(backend, rng):
+    to_numpy = fs.backends.get("numpy").asarray
     x = 6 * rng.random((2, 3, 50))
-    whole = fs.forward(x)
-    half = fs.forward(x[..., :20], return_state=True)
-    rest = fs.forward(x[..., 20:], state=half.state)
-    expected = np.where(whole.spike_times[0] < 50, whole.spike_times[0], -1)
-    np.testing.assert_array_equal(rest.state.spike_times[0], expected)
+    whole = to_numpy(fs.forward(x, backend=backend).spike_times[0])
+    half = fs.forward(x[..., :20], backend=backend, return_state=True)
+    rest = fs.forward(x[..., 20:], backend=backend, state=half.state)
+    expected = np.where(whole < 50, whole, -1)
+    np.testing.assert_array_equal(to_numpy(rest.state.spike_times[0]), expected)
 
 
 def test_bad_states(rng):
@@ -75,5 +77,10 @@ def test_bad_states(rng):
         fs.forward(x[:1], network_of("sum"), state=state)
     with pytest.raises(ValueError, match="this run has 1 layers"):
         fs.forward(x, state=state)
+    narrow = fs.forward(x, fs.Network.random([12, 1, 7, 3]), return_state=True).state
+    with pytest.raises(ValueError, match=r"\[\(2, 1\), \(2, 7\), \(2, 3\)\]"):
+        fs.forward(x, network_of("sum"), state=narrow)
+    with pytest.raises(TypeError, match="that of a Result, got tuple"):
+        fs.forward(x, network_of("sum"), state=(1, 2))
     with pytest.raises(ValueError, match="give no batch_size"):
         fs.forward(x, network_of("sum"), return_state=True, batch_size=1)

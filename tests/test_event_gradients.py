@@ -91,6 +91,32 @@ def test_every_gradient(depth, gradient, readout, scale, dtype, keep):
     assert left_out <= 2
 
 
+@pytest.mark.parametrize("readout", ["sum", "max"])
+@pytest.mark.parametrize("batch", [1, 11])
+def test_layers_wider_than_a_tile(batch, readout):
+    """Several tiles in every layer, and more samples than one share holds at a time."""
+    torch.manual_seed(4)
+    event = FastSNN(
+        [6, 600, 530, 520], dtype=torch.float64, engine="event", gradient="paper", readout=readout
+    )
+    with torch.no_grad():
+        for module in (*event.layers, event.readout):
+            module.weight.mul_(2.5)
+            module.beta.uniform_(0.3, 0.98)
+    dense = copy.deepcopy(event)
+    dense.engine = "dense"
+    x = (torch.rand(batch, 6, 13) < 0.4).double() * torch.rand(batch, 6, 13, dtype=torch.float64)
+    found = []
+    for model in (event, dense):
+        given = x.clone().requires_grad_()
+        loss = (model(given) * torch.linspace(-1, 2, 520, dtype=torch.float64)).square().sum()
+        found.append(torch.autograd.grad(loss, [given, *model.parameters()]))
+    for ours, expected in zip(*found, strict=True):
+        torch.testing.assert_close(
+            ours, expected, rtol=1e-9, atol=1e-9 * expected.abs().max().item()
+        )
+
+
 def test_sparse_forms_give_the_same(rng):
     event, dense = twins(0, 2, torch.float64)
     times = torch.from_numpy(rng.integers(0, 40, (6, 11)))
@@ -182,6 +208,11 @@ def test_choice_of_engine():
     assert event(times.to_dense()).grad_fn.name().startswith("_Network")
     with pytest.raises(ValueError, match="does not return spikes; use engine='dense'"):
         event(times, return_spikes=True)
+    with pytest.raises(ValueError, match=r"x is torch\.float16; use engine='dense'"):
+        event(times.to_dense(torch.float16))
+    for model in (auto, event):
+        with pytest.raises(TypeError, match="tensor, SpikeTimes or Events, got ndarray"):
+            model(np.ones((1, 4, 5), np.float32))
     with pytest.raises(ValueError, match="the model is torch.bfloat16"):
         event.bfloat16()(times)
     with pytest.raises(ValueError, match="'auto', 'dense', 'event'"):

@@ -117,6 +117,23 @@ def test_exactly_on_the_threshold_does_not_fire():
     x = fs.Events.from_dense(np.array([[[2.0, 1.0, 1.0, 1.5]]]))
     layer = fs.Layer(np.ones((1, 1)), beta=0.5, input_scale="normalised")
     assert backends.get("numba").bind(layer)(x).times.tolist() == [[3]]
+    dense = backends.get("numba").layer(x.to_dense(), beta=0.5)
+    assert dense.times.tolist() == [[3]]
+
+
+def test_silence_ends_in_zero():
+    """What decays into denormal numbers, which are slow, is flushed by every kernel."""
+    tiny = np.finfo(np.float32).smallest_normal
+    x = np.zeros((1, 1, 400), np.float32)
+    x[..., 0] = 1
+    layer = fs.Layer(np.full((1, 1), 0.5, np.float32), beta=0.5)
+    run = backends.get("numba").bind(layer)
+    for form in (fs.Events.from_dense(x), x):
+        v = run(form, return_potential=True).potential
+        assert v[0, 0, 100] > 0
+        assert ((v == 0) | (v >= tiny)).all()
+    dense = backends.get("numba").layer(x, beta=0.5, return_potential=True).potential
+    assert ((dense == 0) | (dense >= tiny)).all()
 
 
 def test_a_tied_maximum_belongs_to_its_first_step():
@@ -167,6 +184,19 @@ def test_odd_input():
         backends.get("numba").bind(fs.Layer(np.ones((2, 4))))(nothing)
 
 
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_not_finite_after_all_have_fired(value):
+    """The early stop must not hide what `check_finite` looks for."""
+    network = fs.Network(
+        (fs.Layer(np.full((4, 5), 9, np.float32)),), fs.Readout(np.ones((2, 4)).astype(np.float32))
+    )
+    x = np.zeros((2, 5, 40), np.float32)
+    x[:, :, 1] = 1
+    x[1, 2, 39] = value
+    with pytest.raises(ValueError, match=rf"holds {value} at index \(1, 2, 39\)"):
+        fs.forward(x, network, backend="numba")
+
+
 def test_prepared_networks(rng):
     network = fs.Network.random([12, 9, 3], seed=1)
     x = fs.SpikeTimes(rng.integers(0, 30, (6, 12)), 30)
@@ -176,6 +206,16 @@ def test_prepared_networks(rng):
         one, whole = run(part), fs.forward(part, network)
         np.testing.assert_array_equal(one.spike_times[0], whole.spike_times[0])
         np.testing.assert_allclose(one.logits, whole.logits, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("backend", ["numpy", "numba"])
+def test_a_prepared_network_refuses_what_forward_refuses(backend):
+    run = fs.prepare(fs.Network.random([5, 4, 2], seed=0), backend=backend)
+    for shape in ((5, 9), (1, 2, 5, 9), (2, 5, 0)):
+        with pytest.raises(ValueError, match=r"axes \(batch, neurons, time\).*got shape"):
+            run(np.ones(shape, np.float32))
+    with pytest.raises(TypeError, match="x must be an array"):
+        run([[[1.0]]])
 
 
 def test_bounds_checks_can_fail(tmp_path):

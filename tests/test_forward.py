@@ -210,7 +210,10 @@ BAD = [
     (lambda n: fs.forward(X[0], n), r"shape \(12, 5\), layout 'bnt' expects \(batch, neurons, ti"),
     (lambda n: fs.forward(X[0], n), r"x\[None\]"),
     (lambda n: fs.forward(X[:, :, :0], n), "0 steps in layout 'bnt'"),
-    (lambda n: fs.forward(X, n, layout="btn"), r"x has 5 neurons.*expects 12"),
+    (
+        lambda n: fs.forward(X, n, layout="btn"),
+        r"x has 5 neurons.*\(2, 12, 5\) and layout 'btn' is \(batch, time, neurons\).*expects 12",
+    ),
     (lambda n: fs.forward(X, n, layout="nbt"), "'bnt', 'btn', 'tbn'"),
     (lambda n: fs.forward(X, n, backend="jax"), "no backend 'jax'; known: numpy, numba"),
     (lambda n: fs.forward(X, n, device="cuda"), "needs backend"),

@@ -110,6 +110,19 @@ def edited(data, **changes):
     return with_header(header, body)
 
 
+def with_text(data, text):
+    header, body = header_of(data)
+    header["__metadata__"]["fastsnn_np.network"] = text
+    return with_header(header, body)
+
+
+def as_float8(data):
+    header, body = header_of(data)
+    beta = header["readout.beta"]
+    beta |= {"dtype": "F8_E4M3", "shape": [beta["data_offsets"][1] - beta["data_offsets"][0]]}
+    return with_header(header, body)
+
+
 def without(data, key):
     header, body = header_of(data)
     ours = json.loads(header["__metadata__"]["fastsnn_np.network"])
@@ -129,7 +142,12 @@ DAMAGE = [
         "but not of a",
     ),
     (lambda d: edited(d, version=2), "format version 2, this fastsnn_np reads 1"),
+    (lambda d: edited(d, version="1"), r"version '1', this fastsnn_np reads 1$"),
     (lambda d: without(d, "version"), "damaged network header"),
+    (lambda d: with_text(d, "[" * 100_000), "damaged network header: RecursionError"),
+    (lambda d: with_text(d, '{"version": ' + "1" * 5000 + "}"), "damaged network header"),
+    (lambda d: edited(d, layers=[{"threshold": 10**400}] * 2), "does not describe a network"),
+    (as_float8, "holds an array that NumPy cannot"),
     (lambda d: without(d, "dt"), "does not describe a network"),
     (lambda d: edited(d, dt=-1), "dt must be positive"),
     (lambda d: edited(d, dt="soon"), "does not describe a network"),

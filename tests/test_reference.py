@@ -53,6 +53,8 @@ def test_standard_layer_by_hand():
 def test_a_spike_exactly_at_the_threshold_does_not_happen():
     out = reference.layer(np.array([[[2.0, 1.0, 1.0, 1.5]]]), beta=0.5)
     assert out.times.tolist() == [[3]]
+    standard = reference.standard_layer(np.array([[[2.0, 1.0]]]), beta=0.5)
+    np.testing.assert_array_equal(standard.potential, [[[1.0, 1.0]]])  # nor is it reset
 
 
 def test_readout(rng):

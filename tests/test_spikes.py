@@ -125,6 +125,7 @@ OK = {"indptr": np.array([[0, 1, 2]]), "indices": np.array([0, 1]), "n_neurons":
 
 BAD_EVENTS = [
     ({"indptr": np.array([[0, 2, 1]])}, ValueError, "must rise"),
+    ({"indptr": np.array([[0, 5, 2]], np.uint64)}, ValueError, "must rise"),
     ({"indptr": np.array([[1, 1, 2]])}, ValueError, "must rise"),
     ({"indptr": np.array([[0, 1, 3]])}, ValueError, "number of events, 2"),
     ({"indptr": np.array([[0, 1, 1], [2, 2, 2]])}, ValueError, "from the end of each row"),
@@ -159,6 +160,8 @@ BAD_ARRAYS = [
     ({"neuron": [0]}, "one value an event"),
     ({"n_steps": 0}, "n_steps must be a whole number of at least 1"),
     ({"binary": True, "values": [1.0, 2.0]}, "give no values"),
+    ({"values": [1.0]}, r"one value an event, 2, got shape \(1,\)"),
+    ({"values": [1.0, 2.0, 3.0]}, r"one value an event, 2, got shape \(3,\)"),
 ]
 
 

@@ -136,6 +136,23 @@ def test_readout_gradient_equals_central_differences(readout, scale):
             assert weight.grad[i, j].item() == pytest.approx((up - down) / (2 * h), abs=1e-7)
 
 
+def test_a_tied_maximum_sends_its_gradient_to_the_first_step():
+    """beta = 1/2: V = 0, 1, 1, 1, and only what came before the second step moves the maximum."""
+    readout = Readout(1, 1, bias=False, kind="max", input_scale="normalised", dtype=F64)
+    with torch.no_grad():
+        readout.weight.fill_(1)
+        readout.beta.fill_(0.5)
+    x = torch.tensor([[[0.0, 2.0, 1.0, 1.0]]], dtype=F64, requires_grad=True)
+    readout(x).sum().backward()
+    torch.testing.assert_close(x.grad, torch.tensor([[[0.25, 0.5, 0.0, 0.0]]], dtype=F64))
+
+
+def test_initial_weights_are_those_of_the_paper():
+    """U(-sqrt(1/N), sqrt(1/N)), N inputs."""
+    largest = FastLIF(400, 100).weight.abs().max().item()
+    assert 0.049 < largest <= 0.05
+
+
 def test_first_spike_by_hand():
     """One neuron, V = 0, 1.5, 2: G = 1 at every step, slope 1."""
     v = torch.tensor([[0.0, 1.5, 2.0]], dtype=F64, requires_grad=True)

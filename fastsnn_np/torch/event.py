@@ -48,6 +48,8 @@ def supports(x: Any, weight: Tensor) -> str | None:
         return f"it runs on the CPU, and the model is on {weight.device}"
     if weight.dtype not in (torch.float32, torch.float64):
         return f"it computes in float32 or float64, and the model is {weight.dtype}"
+    if isinstance(x, Tensor) and (x.dtype.is_complex or x.dtype in (torch.float16, torch.bfloat16)):
+        return f"it takes float32, float64, integers or booleans, and x is {x.dtype}"
     if isinstance(x, Tensor) and x.ndim != 3:
         return f"it takes (batch, neurons, time), and x has shape {tuple(x.shape)}"
     held = x.times if isinstance(x, SpikeTimes) else x

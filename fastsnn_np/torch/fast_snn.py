@@ -128,6 +128,11 @@ class FastSNN(nn.Module):
         """
         if isinstance(x, (SpikeTimes, Events)):
             batch, inputs, steps = len(x), x.n_neurons, x.n_steps
+        elif not isinstance(x, Tensor):
+            raise TypeError(
+                f"x must be a tensor, SpikeTimes or Events, got {type(x).__name__}: "
+                "torch.from_numpy(...) makes a tensor"
+            )
         else:
             batch, (inputs, steps) = x.shape[:-2].numel(), x.shape[-2:]
         if inputs != self.sizes[0]:
