@@ -1,5 +1,10 @@
-"""Doctests of the torch adapter are collected only where torch is installed."""
+"""Doctests of what needs an optional library are collected only where it is installed."""
 
 import importlib.util
 
-collect_ignore = [] if importlib.util.find_spec("torch") else ["fastsnn_np/torch"]
+NEEDS = {
+    "fastsnn_np/torch": "lightning",
+    "fastsnn_np/sklearn.py": "sklearn",
+    "fastsnn_np/bulk.py": "dask",
+}
+collect_ignore = [path for path, name in NEEDS.items() if importlib.util.find_spec(name) is None]

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import ctypes
+import gc
 import subprocess
 import sys
 from collections.abc import Callable
 from typing import Any
 
+from .peers import ANCHOR
 from .runner import Bar, Case, Duel
 
 _TRAIN = """
 from benchmarks import memory, peers
-from benchmarks.event_cases import network_and_images
-step = peers.{contestant}(*network_and_images(128)).step
-memory.report(step)
+print(memory.peak(peers.call_of(peers.system("{contestant}"), "train 128")))
 """
 
 _STREAM = """
@@ -29,18 +30,25 @@ def run():
     for result in fs.stream(network, chunks()):
         pass
     assert result.state.step == 1000 * {chunks}
-memory.report(run, absolute=True)
+print(memory.peak(run, absolute=True))
 """
 
 
-def report(call: Callable[[], Any], *, absolute: bool = False) -> None:
-    """Print the peak of the resident memory during a second call, in MB, less what was held."""
+def peak(call: Callable[[], Any], *, absolute: bool = False) -> float:
+    """Peak of the resident memory during a second call, in MB, less what was held before it.
+
+    What the first call gave back to the allocator is returned to the system, so that it counts.
+    """
     call()
+    gc.collect()
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc's
+    if trim is not None:
+        trim(0)
     with open("/proc/self/clear_refs", "w") as file:
         file.write("5")  # resets the peak
     before = 0 if absolute else _status("VmRSS")
     call()
-    print((_status("VmHWM") - before) / 1024)
+    return (_status("VmHWM") - before) / 1024
 
 
 def _status(key: str) -> int:
@@ -71,8 +79,8 @@ CASES = (
         "memory-train",
         "peak extra memory of a training step, 784-200-10, T = 100, batch 128",
         {
-            "ours": _TRAIN.format(contestant="ours"),
-            "lean torch loop": _TRAIN.format(contestant="torch_loop"),
+            "ours": _TRAIN.format(contestant=ANCHOR),
+            "lean torch loop": _TRAIN.format(contestant="lean torch loop"),
         },
         Bar("ours", "lean torch loop", 5.0),
     ),

@@ -1,226 +1,164 @@
-"""The same two-layer single-spike network in other systems, each written the way it recommends.
+"""Who is measured against whom, on what, and when a peer's output counts as right.
 
-All start from the same weights. Their input is the dense spike train they read, made beforehand;
-products are taken out of the time loop; a neuron is masked after its first spike. Each `step`
-returns the loss before its update, each `infer` the logits, so that the runner can compare them.
+Two tasks, the same for all: one layer of 1000 to 200 neurons over 128 steps with a batch of 128,
+and the network 784-200-10 over 100 steps on first-spike-coded Fashion-MNIST, inference and training
+with Adam. Every system is written the way its documentation recommends, starts from the same
+weights, has its matrix products taken out of its time loop, and reads spikes that were laid out for
+it before the clock starts. Its own neuron runs as it is; where it fires more than once, the spikes
+after the first are masked on the way to the next layer.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib import import_module
 from typing import Any, NamedTuple
 
 import numpy as np
 
 import fastsnn_np as fs
+from fastsnn_np import agreement, reference
+from fastsnn_np.datasets import fashion_mnist_sample
+from fastsnn_np.encoding import latency
 
+from . import layers
+
+SIZES = (784, 200, 10)
 SLOPE = 10.0
-RATE = 1e-3
-
-
-class Contestant(NamedTuple):
-    """A way to train and a way to infer, on inputs it has been given already."""
-
-    step: Callable[[], float]
-    infer: Callable[[], Any]
-
-
-def ours(network: fs.Network, x: fs.SpikeTimes, labels: Any) -> Contestant:
-    """The event engine: `FastSNN` on spike times, and a prepared network."""
-    import torch
-
-    from fastsnn_np.torch import FastSNN
-
-    model = FastSNN.from_network(network, engine="event", slope=SLOPE)
-    spikes = fs.SpikeTimes(torch.tensor(x.times), x.n_steps)
-    step = _torch_step(model, list(model.parameters()), spikes, labels)
-    run = fs.prepare(network, backend="numba")
-    return Contestant(step, lambda: run(x).logits)
-
-
-def torch_loop(network: fs.Network, x: fs.SpikeTimes, labels: Any) -> Contestant:
-    """A lean hand-written loop: hoisted products, unbind, no more operations than needed."""
-    import torch
-
-    parameters, dense = _torch_parameters(network), torch.from_numpy(x.to_dense())
-    spike = _torch_surrogate()
-
-    def forward(train: Any) -> Any:
-        w1, b1, beta1, w2, b2, beta2 = parameters
-        currents = torch.nn.functional.linear(train.permute(2, 0, 1), w1, b1)
-        v = torch.zeros_like(currents[0])
-        silent = torch.ones_like(v)
-        spikes = []
-        for current in currents.unbind(0):
-            v = beta1 * v + current
-            s = spike(v - 1.0) * silent
-            silent = silent * (1 - s.detach())
-            spikes.append(s)
-        out = torch.nn.functional.linear(torch.stack(spikes), w2, b2)
-        v, total = torch.zeros_like(out[0]), torch.zeros_like(out[0])
-        for current in out.unbind(0):
-            v = beta2 * v + current
-            total = total + v
-        return total
-
-    return _torch_contestant(forward, parameters, dense, labels)
-
-
-def snntorch(network: fs.Network, x: fs.SpikeTimes, labels: Any) -> Contestant:
-    """snnTorch's `Leaky` in its own loop, without reset, and masked after the first spike."""
-    import snntorch as snn
-    import torch
-    from snntorch import surrogate
-
-    parameters, dense = _torch_parameters(network), torch.from_numpy(x.to_dense())
-    w1, b1, beta1, w2, b2, beta2 = parameters
-    spiking = {"spike_grad": surrogate.fast_sigmoid(slope=SLOPE), "reset_mechanism": "none"}
-    lif1 = snn.Leaky(beta=beta1.detach(), learn_beta=True, **spiking)
-    lif2 = snn.Leaky(beta=beta2.detach(), learn_beta=True, **spiking)
-    parameters = [w1, b1, lif1.beta, w2, b2, lif2.beta]
-
-    def forward(train: Any) -> Any:
-        currents = torch.nn.functional.linear(train.permute(2, 0, 1), w1, b1)
-        mem1, mem2 = lif1.reset_mem(), lif2.reset_mem()
-        silent, total = 1.0, 0.0
-        for current in currents.unbind(0):
-            s, mem1 = lif1(current, mem1)
-            s = s * silent
-            silent = silent * (1 - s.detach())
-            _, mem2 = lif2(torch.nn.functional.linear(s, w2, b2), mem2)
-            total = total + mem2
-        return total
-
-    return _torch_contestant(forward, parameters, dense, labels)
-
-
-def jax_scan(network: fs.Network, x: fs.SpikeTimes, labels: Any) -> Contestant:
-    """`lax.scan` under `jit`, with the products hoisted and Adam inside the compiled step."""
-    import jax
-    import jax.numpy as jnp
-
-    @jax.custom_jvp
-    def spike(v: Any) -> Any:
-        return (v > 0).astype(v.dtype)
-
-    @spike.defjvp
-    def _(primals: Any, tangents: Any) -> Any:
-        (v,), (dv,) = primals, tangents
-        return spike(v), dv / (SLOPE * jnp.abs(v) + 1) ** 2
-
-    def forward(p: Any, train: Any) -> Any:
-        currents = train @ p["w1"] + p["b1"]  # (time, batch, neurons)
-
-        def hidden(carry: Any, current: Any) -> Any:
-            v, silent = carry
-            v = p["beta1"] * v + current
-            s = spike(v - 1.0) * silent
-            return (v, silent * (1 - jax.lax.stop_gradient(s))), s
-
-        start = jnp.zeros(currents.shape[1:])
-        _, spikes = jax.lax.scan(hidden, (start, start + 1), currents)
-
-        def read(carry: Any, current: Any) -> Any:
-            v, total = carry
-            v = p["beta2"] * v + current
-            return (v, total + v), None
-
-        out = spikes @ p["w2"] + p["b2"]
-        start = jnp.zeros(out.shape[1:])
-        return jax.lax.scan(read, (start, start), out)[0][1]
-
-    def loss(p: Any, train: Any, target: Any) -> Any:
-        picked = jnp.take_along_axis(jax.nn.log_softmax(forward(p, train)), target[:, None], 1)
-        return -picked.mean()
-
-    @jax.jit
-    def update(state: Any, train: Any, target: Any) -> Any:
-        p, m, v, t = state
-        value, g = jax.value_and_grad(loss)(p, train, target)
-        t = t + 1
-        m = jax.tree.map(lambda a, b: 0.9 * a + 0.1 * b, m, g)
-        v = jax.tree.map(lambda a, b: 0.999 * a + 0.001 * b * b, v, g)
-        rate = RATE * jnp.sqrt(1 - 0.999**t) / (1 - 0.9**t)
-        p = jax.tree.map(lambda a, b, c: a - rate * b / (jnp.sqrt(c) + 1e-8), p, m, v)
-        return (p, m, v, t), value
-
-    layer, last = network.layers[0], network.readout
-    parameters = {
-        "w1": jnp.asarray(layer.weight.T),
-        "b1": jnp.asarray(layer.bias),
-        "beta1": jnp.asarray(layer.beta),
-        "w2": jnp.asarray(last.weight.T),
-        "b2": jnp.asarray(last.bias),
-        "beta2": jnp.asarray(last.beta),
-    }
-    zeros = jax.tree.map(jnp.zeros_like, parameters)
-    train = jnp.asarray(np.ascontiguousarray(x.to_dense().transpose(2, 0, 1)))
-    target = jnp.asarray(labels.astype(np.int32))
-    state = (parameters, zeros, zeros, 0)
-    infer = jax.jit(forward)
-
-    def step() -> float:
-        nonlocal state
-        state, value = update(state, train, target)
-        return float(value)
-
-    return Contestant(step, lambda: np.asarray(infer(parameters, train)))
-
-
-PEERS = {
-    "JAX lax.scan": jax_scan,
-    "lean torch loop": torch_loop,
-    "snnTorch Leaky": snntorch,
+RATE = 1e-3  # Adam's
+ANCHOR = "ours, event"
+TASKS = ("layer forward", "layer both", "infer 1", "infer 128", "train 128")
+WHAT = {
+    "layer forward": "layer, forward",
+    "layer both": "layer, forward + backward",
+    "infer 1": "network, inference, batch 1",
+    "infer 128": "network, inference, batch 128",
+    "train 128": "network, training step, batch 128",
 }
 
 
-def _torch_parameters(network: fs.Network) -> list[Any]:
-    import torch
+class System(NamedTuple):
+    """How one system does the two tasks; each call brings no result to NumPy by itself."""
 
-    parts = (network.layers[0], network.readout)
-    arrays = [a for part in parts for a in (part.weight, part.bias, part.beta)]
-    return [torch.nn.Parameter(torch.tensor(array)) for array in arrays]
-
-
-def _torch_surrogate() -> Any:
-    import torch
-
-    class Spike(torch.autograd.Function):
-        @staticmethod
-        def forward(ctx: Any, v: Any) -> Any:
-            ctx.save_for_backward(v)
-            return (v > 0).to(v.dtype)
-
-        @staticmethod
-        def backward(ctx: Any, grad: Any) -> Any:
-            (v,) = ctx.saved_tensors
-            return grad / (SLOPE * v.abs() + 1) ** 2
-
-    return Spike.apply
+    #: of a `layers.Layer`: (forward, both); forward returns spikes, both the weight's gradient
+    layer: Callable[[layers.Layer], tuple[Callable[[], Any], Callable[[], Any]]]
+    #: of a network, its input and labels: (infer, step), which return logits and loss
+    network: Callable[..., tuple[Callable[[], Any], Callable[[], Any]]]
+    #: what `forward` returned, as first spike times (batch, neurons)
+    times: Callable[[Any], Any]
 
 
-def _torch_step(model: Any, parameters: list[Any], x: Any, labels: Any) -> Callable[[], float]:
-    import torch
+class Entry(NamedTuple):
+    """Where a system is written, and the nox session that installs what it needs."""
 
-    target = torch.tensor(labels.astype(np.int64))
-    optimiser = torch.optim.Adam(parameters, lr=RATE, fused=True)
-
-    def step() -> float:
-        loss = torch.nn.functional.cross_entropy(model(x), target)
-        optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        optimiser.step()
-        return float(loss.detach())
-
-    return step
+    maker: str
+    group: str
 
 
-def _torch_contestant(model: Any, parameters: list[Any], x: Any, labels: Any) -> Contestant:
-    import torch
+PEERS = {
+    ANCHOR: Entry("peer_ours:event", "plain"),
+    "ours, dense": Entry("peer_torch:ours_dense", "plain"),
+    "FastSNN as published": Entry("peer_torch:published", "plain"),
+    "lean torch loop": Entry("peer_torch:lean_loop", "plain"),
+    "torch.compile, 16 steps": Entry("peer_torch:compiled_loop", "plain"),
+    "snnTorch Leaky": Entry("peer_libraries:snntorch", "snntorch"),
+    "SpikingJelly LIFNode": Entry("peer_libraries:spikingjelly_lif", "spikingjelly"),
+    "SpikingJelly PSN": Entry("peer_libraries:spikingjelly_psn", "spikingjelly"),
+    "Norse LIFBox": Entry("peer_libraries:norse", "norse"),
+    "sinabs LIF": Entry("peer_libraries:sinabs", "sinabs"),
+    "JAX lax.scan": Entry("peer_jax:lax_scan", "jax"),
+    "Spyx LIF": Entry("peer_jax:spyx_lif", "jax"),
+    "Spyx PSU_LIF, parallel": Entry("peer_jax:spyx_psu", "jax"),
+}
 
-    def infer() -> Any:
-        with torch.inference_mode():
-            return model(x).numpy()
 
-    step = _torch_step(model, parameters, x, labels)
-    return Contestant(step, infer)
+def system(name: str) -> System:
+    """Import and set up; an ImportError says what is missing."""
+    module, maker = PEERS[name].maker.split(":")
+    made: System = getattr(import_module(f".{module}", __package__), maker)()
+    return made
+
+
+def layer_task(seed: int = 0) -> layers.Layer:
+    return layers.Layer.random(128, 200, 128, seed=seed, device="cpu")
+
+
+def network_task(batch: int, seed: int = 0) -> tuple[fs.Network, fs.SpikeTimes, Any]:
+    """The paper's network with weights that make it fire, and real first-spike-coded images."""
+    network = fs.Network.random(SIZES, seed=seed)
+    network.layers[0].weight[:] *= 2
+    images, labels = fashion_mnist_sample("train")
+    return network, latency(images[:batch]), labels[:batch]
+
+
+def call_of(made: System, task: str, seed: int = 0) -> Callable[[], Any]:
+    """A task made ready: the call that is timed."""
+    kind, part = task.split()
+    if kind == "layer":
+        return made.layer(layer_task(seed))[part == "both"]
+    return made.network(*network_task(int(part), seed))[kind == "train"]
+
+
+def output_of(made: System, task: str, kept: Any) -> Any:
+    """What a call returned, as a NumPy array to be compared."""
+    return np.asarray(made.times(kept) if task == "layer forward" else kept)
+
+
+class Judge:
+    """The expected outputs, by the sequential reference in float64."""
+
+    def __init__(self, seed: int = 0) -> None:
+        self.seed = seed
+        self._known: dict[str, Any] = {}
+
+    def check(self, task: str, output: Any) -> str:
+        """A remark for the table.
+
+        Raises
+        ------
+        AssertionError
+            If a spike that rounding cannot explain differs, a logit or loss is off by over 0.1 %,
+            or a gradient is not finite. Gradients differ by design: ours and the published one
+            are those of g(phi(V)), a loop's are not.
+        """
+        if task not in self._known:
+            self._known[task] = self._expected(task)
+        known = self._known[task]
+        if task == "layer forward":
+            same = agreement.spike_times(output, known, dtype=np.float32)
+            assert same.ok, f"{same.different} of {same.neurons} spike times are wrong"
+            return f"spike times {same}"
+        if task == "layer both":
+            assert output.shape == known, f"the gradient has shape {output.shape}, not {known}"
+            assert np.isfinite(output).all() and np.any(output), "the gradient is not finite, or 0"
+            return "gradients finite; the models' gradients differ"
+        expected, sure = known
+        if task.startswith("infer"):
+            error = np.abs(output - expected)[sure].max() / np.abs(expected).max()
+            assert error <= 1e-3, f"a logit is off by {error:.1e} of the largest"
+            return f"logits of {sure.sum()} samples to {error:.0e}"
+        error = abs(float(output) - expected) / expected
+        assert error <= 1e-3, f"the loss {float(output):.5f} should be {expected:.5f}"
+        return f"loss to {error:.0e}"
+
+    def _expected(self, task: str) -> Any:
+        if task.startswith("layer"):
+            given = layer_task(self.seed)
+            if task.endswith("both"):
+                return given.weight.shape
+            return reference.layer(
+                given.trains.astype(np.float64),
+                given.weight.astype(np.float64),
+                beta=given.beta,
+                return_potential=True,
+            ).potential
+        network, x, labels = network_task(int(task.split()[1]), self.seed)
+        wide = network.mapped(lambda a: a.astype(np.float64))
+        result = fs.forward(x, wide, return_potential=True)
+        assert result.potentials is not None and result.logits is not None
+        _, inside = agreement.inside_bound(result.potentials[0], dtype=np.float32)
+        if task.startswith("infer"):
+            return result.logits, ~inside.any(-1)
+        shifted = result.logits - result.logits.max(-1, keepdims=True)
+        log_p = shifted - np.log(np.exp(shifted).sum(-1, keepdims=True))
+        return -log_p[np.arange(len(labels)), labels].mean(), None

@@ -5,18 +5,17 @@ A ratio is reported only where the case's own check finds that the contestants' 
 
 from __future__ import annotations
 
-import os
-import platform
 import statistics
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from importlib import metadata
 from typing import Any
+
+from .timers import Timer, wall_clock
 
 # Libraries' threads spin for a while after their work is done, and would slow the next contestant:
 # before every timed call there is a pause, and one more call that finds caches and threads again.
-_SETTLE_S = 0.1
+SETTLE_S = 0.1
 
 
 @dataclass(frozen=True)
@@ -88,14 +87,54 @@ def measure(case: Case, *, rounds: int | None = None) -> Measurement:
     for _ in range(rounds or case.rounds):
         for name, call in duel.contestants.items():
             if case.unit == "ms":
-                time.sleep(_SETTLE_S)
+                time.sleep(SETTLE_S)
                 call()
-            start = time.perf_counter()
-            kept = call()
-            elapsed = 1e3 * (time.perf_counter() - start)
+            elapsed, kept = wall_clock(call)
             result.values[name].append(elapsed if case.unit == "ms" else kept)
             del kept  # freeing is not timed for some and not for others
     return result
+
+
+@dataclass(frozen=True)
+class Pass:
+    """A forward pass, and a backward pass from what the forward pass returned."""
+
+    forward: Callable[[], Any]
+    backward: Callable[[Any], Any] | None = None
+
+    def __call__(self) -> Any:
+        out = self.forward()
+        return out if self.backward is None else self.backward(out)
+
+
+def time_passes(
+    passes: dict[str, Pass], rounds: int, timer: Timer = wall_clock
+) -> dict[str, dict[str, list[float]]]:
+    """ms of "forward", "backward" and their "total", by contestant; interleaved.
+
+    The passes have run before. A short one is preceded by one more run that is not timed: it finds
+    caches and threads again after the contestant before. A long one finds them on its way.
+    """
+    values: dict[str, dict[str, list[float]]] = {name: {} for name in passes}
+    for name, run in [item for _ in range(rounds) for item in passes.items()]:
+        time.sleep(SETTLE_S)
+        if _is_short(values[name]):
+            run()
+        forward, out = timer(run.forward)
+        taken = {"forward": forward}
+        if run.backward is not None:
+            taken["backward"], kept = timer(lambda run=run, out=out: run.backward(out))
+            taken["total"] = taken["forward"] + taken["backward"]
+            del kept
+        del out
+        for phase, elapsed in taken.items():
+            values[name].setdefault(phase, []).append(elapsed)
+    return values
+
+
+def _is_short(taken: dict[str, list[float]]) -> bool:
+    """Whether the last round took under 50 ms."""
+    return bool(taken) and sum(v[-1] for k, v in taken.items() if k != "total") < 50
 
 
 def report(result: Measurement) -> tuple[str, bool]:
@@ -125,24 +164,3 @@ def report(result: Measurement) -> tuple[str, bool]:
     if result.remark:
         lines.append(f"* outputs agree: {result.remark}")
     return "\n".join(lines), met
-
-
-def machine(packages: Iterable[str]) -> str:
-    """What it ran on: processor, threads, versions, and settings that change the speed."""
-    model = platform.processor() or platform.machine()
-    try:
-        with open("/proc/cpuinfo") as file:
-            model = next(line.split(":")[1].strip() for line in file if "model name" in line)
-    except (OSError, StopIteration):
-        pass
-    versions = []
-    for package in packages:
-        try:
-            versions.append(f"{package} {metadata.version(package)}")
-        except metadata.PackageNotFoundError:
-            versions.append(f"no {package}")
-    settings = [f"{k}={v}" for k, v in os.environ.items() if k.startswith(("OPENBLAS", "NUMBA"))]
-    return (
-        f"{model}, {os.cpu_count()} cores; Python {platform.python_version()}, "
-        f"{', '.join(versions)}; {', '.join(settings) or 'no BLAS or Numba settings'}"
-    )

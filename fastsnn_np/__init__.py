@@ -32,8 +32,10 @@ __all__ = [
     "Result",
     "SpikeTimes",
     "State",
+    "augment",
     "backends",
     "beta_from_tau",
+    "bulk",
     "currents",
     "datasets",
     "decay",
@@ -44,6 +46,7 @@ __all__ = [
     "forward",
     "g",
     "layer",
+    "metrics",
     "normalise",
     "phi",
     "prepare",
@@ -53,7 +56,17 @@ __all__ = [
     "threshold",
 ]
 
-_LAZY = {"datasets", "encoding", "plot", "reference", "torch"}  # each costs an import of its own
+_LAZY = {  # each costs an import of its own
+    "augment",
+    "bulk",
+    "datasets",
+    "encoding",
+    "metrics",
+    "plot",
+    "reference",
+    "sklearn",
+    "torch",
+}
 
 
 def __getattr__(name: str) -> Any:

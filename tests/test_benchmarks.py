@@ -77,7 +77,7 @@ def passes(*names):
 
 def test_rows_come_back_as_they_went(session):
     row = session.row("layer", "ours", "total", "T=8", note='a "quoted", note', sd=0.25)
-    session.results.add([replace(row, **results.summary([1.0, 2.0, 4.5]))])
+    session.results.add([replace(row, **results.summary([1.0, 2.0, 3.0]))])
     (back,) = results.read(session.results.path)
     assert back == session.results.rows[0]
     assert (back.median, back.repeats, back.parameter("T")) == (2.0, 3, 8)
@@ -100,6 +100,11 @@ def test_an_interrupted_run_goes_on(session):
     fresh = replace(session, results=results.Results(session.results.path, fresh=True))
     fresh.duel("layer", "T=8", make, ["a"], ("total",), rounds=2)
     assert asked[2:] == [["a"]]
+    disturbed = replace(session.results.rows[0], note="equal; other processes took 40 % of it")
+    session.results.add([disturbed])
+    path = session.results.path
+    assert results.Results(path).has(disturbed)
+    assert not results.Results(path, retry_disturbed=True).has(disturbed)
     other = replace(again, seed=1)
     other.duel("layer", "T=8", make, ["a"], ("total",), rounds=2)
     assert asked[3:] == [["a"]]

@@ -28,6 +28,8 @@ HEAVY = [
     "pooch",
     "h5py",
     "lightning",
+    "sklearn",
+    "dask",
 ]
 
 

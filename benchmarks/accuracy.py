@@ -1,0 +1,134 @@
+"""``accuracy``: train both models on the real data sets, and collect what Figure 3 shows.
+
+Every run is a process of ``python -m fastsnn_np train``; one that has left its ``summary.json`` is
+not repeated, and one that was interrupted goes on. The standard SNN is slow: it is capped at a
+number of epochs, which every row names.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from .results import Row, parameters, summary
+from .session import Session
+
+COMMAND = "accuracy"
+MODELS = ("fast", "standard")
+PHASES = {"accuracy": "%", "spikes": "per sample", "step": "ms"}
+QUICK_EPOCHS = 1
+
+
+def run(session: Session, options: Any) -> None:
+    """Train what has not been trained, then draw. ``--quick``: one seed, one epoch."""
+    from . import figures_accuracy
+
+    seeds = range(session.seed, session.seed + (1 if session.quick else options.seeds))
+    jobs = [(d, m, s) for d in options.datasets for m in MODELS for s in seeds]
+    for dataset, model, seed in session.progress(jobs, "run"):
+        epochs = QUICK_EPOCHS if session.quick else None
+        if model == "standard" and not session.quick:
+            epochs = options.standard_epochs
+        label = f"{dataset}-{model}-{options.recipe}-{seed}" + (f"-{epochs}" if epochs else "")
+        folder = options.runs / label
+        failure = (
+            None
+            if (folder / "summary.json").exists()
+            else train(
+                dataset,
+                model,
+                seed,
+                folder,
+                recipe=options.recipe,
+                epochs=epochs,
+                root=options.root,
+            )
+        )
+        own = replace(session, seed=seed)
+        own.results.add(rows_of(own, dataset, model, folder, options.recipe, failure))
+    print(table(session.results.latest(COMMAND)))
+    figures_accuracy.draw(session.results, options.runs, options.root)
+
+
+def train(
+    dataset: str,
+    model: str,
+    seed: int,
+    folder: Path,
+    *,
+    recipe: str,
+    epochs: int | None = None,
+    root: Path | None = None,
+) -> str | None:
+    """Train in a process of its own; None, or the last line of what it said when it failed."""
+    command = [sys.executable, "-m", "fastsnn_np", "train", dataset, "--quiet"]
+    command += ["--recipe", recipe, "--model", model, "--seed", str(seed), "--out", str(folder)]
+    command += ["--epochs", str(epochs)] if epochs else []
+    command += ["--root", str(root)] if root else []
+    command += ["--resume"] if (folder / "checkpoints").exists() else []
+    done = subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    if done.returncode == 0:
+        return None
+    lines = [line for line in done.stderr.splitlines() if line.strip()]
+    return lines[-1] if lines else f"exit status {done.returncode}"
+
+
+def rows_of(
+    session: Session, dataset: str, model: str, folder: Path, recipe: str, failure: str | None
+) -> list[Row]:
+    """The rows of one run: its figures, or why there are none."""
+    found = {} if failure else json.loads((folder / "summary.json").read_text())
+    text = parameters(recipe=recipe, epochs=found.get("epochs", 0), seed=session.seed)
+    stubs = {p: session.row(dataset, model, p, text, unit=u) for p, u in PHASES.items()}
+    if failure:
+        return [replace(row, status="failed", note=failure) for row in stubs.values()]
+    figures = {
+        "accuracy": 100 * found["accuracy"],
+        "spikes": sum(found["spikes_per_sample"]),
+        "step": 1e3 * found["seconds_per_step"],
+    }
+    note = f"{found['epochs']} epochs in {found['seconds']:.0f} s, hidden {found['hidden']}"
+    return [
+        replace(row, note=note, **summary([figures[phase]]))
+        for phase, row in stubs.items()
+        if not session.results.has(row)
+    ]
+
+
+def by_model(rows: Iterable[Row]) -> dict[tuple[str, str, str], list[float]]:
+    """(data set, model, phase) -> the figures of its seeds."""
+    found: dict[tuple[str, str, str], list[float]] = {}
+    for row in rows:
+        if row.median is not None:
+            found.setdefault((row.case, row.contestant, row.phase), []).append(row.median)
+    return found
+
+
+def comparison(rows: Iterable[Row]) -> dict[str, dict[str, float]]:
+    """Data set -> training speed-up a step, and % fewer spikes, of means over the seeds."""
+    means = {key: sum(v) / len(v) for key, v in by_model(rows).items()}
+    found: dict[str, dict[str, float]] = {}
+    for dataset in dict.fromkeys(d for d, _, _ in means):
+        pairs = {p: [means.get((dataset, m, p)) for m in MODELS] for p in PHASES}
+        if all(None not in pair for pair in pairs.values()):
+            (fast, slow), (few, many) = pairs["step"], pairs["spikes"]
+            fewer = 100 * (1 - few / many) if many else 0.0
+            found[dataset] = {"speed-up": slow / fast, "fewer spikes": fewer}
+    return found
+
+
+def table(rows: list[Row]) -> str:
+    """Markdown: accuracy, spikes and step time by data set and model."""
+    lines = ["| data set | model | accuracy, % | spikes a sample | step, ms | seeds |"]
+    lines += ["|---|---|---:|---:|---:|---:|"]
+    found = by_model(rows)
+    for dataset, model in dict.fromkeys(key[:2] for key in found):
+        cells = [found[dataset, model, phase] for phase in PHASES]
+        means = " | ".join(f"{sum(cell) / len(cell):.4g}" for cell in cells)
+        lines.append(f"| {dataset} | {model} | {means} | {len(cells[0])} |")
+    return "\n".join(lines)

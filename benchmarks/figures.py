@@ -1,0 +1,240 @@
+"""The paper's figures of speed from the results, and those of scaling and peers."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from . import peer_duel, scaling, speedup
+from .peers import ANCHOR, TASKS, WHAT
+from .results import Results, Row
+
+DPI = 80
+COLOURS = {
+    "standard SNN": "0.25",
+    "FastSNN as published": "#c0392b",
+    "dense, fft": "#9b7fb8",
+    "dense, block": "#2c6fbb",
+    "event": "#00804f",
+}
+OURS = ("FastSNN as published", "dense, fft", "dense, block", "event")
+_LINES = {16: ":", 32: "-", 64: "-.", 128: "--", 256: (0, (1, 3))}
+
+
+def figure(width: float, height: float) -> Any:
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(width, height), layout="constrained")
+
+
+def save(drawn: Any, results: Results, name: str) -> Path:
+    """Beside the results, with fewer colours than a photograph needs."""
+    path = results.path.parent / f"{name}.png"
+    drawn.savefig(path, dpi=DPI, pil_kwargs={"optimize": True})
+    return path
+
+
+def draw_speedup(results: Results) -> list[Path]:
+    """Figure 2 (on another device Figure 4), and Figure 5: heat maps at other batch sizes."""
+    paths = []
+    for device in sorted({row.device for row in results.rows if row.command == "speedup"}):
+        rows = results.latest("speedup", device=device)
+        suffix = "" if device == "cpu" else "-" + "".join(c for c in device if c.isalnum())
+        drawn = figure(11, 12.5)
+        top, bottom = drawn.subfigures(2, 1, height_ratios=[1.15, 1])
+        heat_maps(top, rows, batch=128)
+        lines(bottom, rows)
+        paths.append(save(drawn, results, f"figure2{suffix}"))
+        batches = sorted({row.parameter("b") for row in rows} - {128})
+        batches = [
+            b
+            for b in batches
+            if len({row.parameter("n") for row in rows if row.parameter("b") == b}) > 1
+        ]
+        if batches:
+            drawn = figure(11, 7 * len(batches))
+            parts = np.atleast_1d(drawn.subfigures(len(batches), 1))
+            for part, batch in zip(parts, batches, strict=True):
+                heat_maps(part, rows, batch=batch)
+            paths.append(save(drawn, results, f"figure5{suffix}"))
+    return paths
+
+
+def heat_maps(drawn: Any, rows: list[Row], *, batch: int) -> None:
+    """Speed-up over the standard SNN: neurons against steps, one map a contestant and phase."""
+    from matplotlib.colors import LogNorm
+
+    shown = ("FastSNN as published", "dense, block", "event")
+    axes = drawn.subplots(3, len(shown), sharex=True, sharey=True)
+    drawn.suptitle(f"a  Speed-up over the standard SNN, b = {batch}; grey: skipped, see the tables")
+    found = {
+        (name, phase): {
+            (p.n, p.T): ratio
+            for p, ratio in speedup.ratios(rows, name, phase).items()
+            if p.b == batch
+        }
+        for name in shown
+        for phase in speedup.PHASES
+    }
+    sizes = sorted({row.parameter("n") for row in rows if row.parameter("b") == batch})
+    steps = sorted({row.parameter("T") for row in rows if row.parameter("b") == batch})
+    full = {(n, t) for ratios in found.values() for n, t in ratios}
+    sizes = [n for n in sizes if sum(a == n for a, _ in full) > 1]
+    steps = [t for t in steps if sum(b == t for _, b in full) > 1 or len(sizes) < 2]
+    image = None
+    for row_of_axes, phase in zip(axes, ("total", "forward", "backward"), strict=True):
+        for axis, name in zip(row_of_axes, shown, strict=True):
+            known = found[name, phase]
+            grid = np.array([[known.get((n, t), math.nan) for t in steps] for n in sizes])
+            axis.set_facecolor("0.85")
+            norm = LogNorm(1 / 32, 32)
+            image = axis.imshow(grid, cmap="RdBu", norm=norm, origin="lower", aspect="auto")
+            for (i, j), ratio in np.ndenumerate(grid):
+                if not math.isnan(ratio) and grid.size <= 60:
+                    colour = "w" if abs(math.log2(ratio)) > 3 else "k"
+                    axis.text(j, i, f"{ratio:.2g}", ha="center", va="center", color=colour)
+            axis.set_xticks(range(len(steps)), [str(t) for t in steps])
+            axis.set_yticks(range(len(sizes)), [str(n) for n in sizes])
+            if phase == "total":
+                axis.set_title(name, fontsize="medium")
+            if name == shown[0]:
+                axis.set_ylabel(f"{phase}\nNeurons n")
+            if phase == "backward":
+                axis.set_xlabel("Steps T")
+    bar = drawn.colorbar(image, ax=axes, shrink=0.8, label="Speed-up (blue: faster)")
+    bar.set_ticks([1 / 32, 1 / 8, 1 / 2, 1, 2, 8, 32])
+    bar.set_ticklabels(["1/32", "1/8", "1/2", "1x", "2", "8", "32"])
+    bar.ax.axhline(1, color="k", lw=2)
+    bar.ax.minorticks_off()
+
+
+def lines(drawn: Any, rows: list[Row]) -> None:
+    """Panels b to f, at n = 200: durations, speed-ups, backward against forward, equation 9."""
+    axes = drawn.subplots(2, 3).ravel()
+    rows = [row for row in rows if row.parameter("n") == 200]
+    batches = sorted({row.parameter("b") for row in rows})
+    at_128 = [row for row in rows if row.parameter("b") == 128 and row.median is not None]
+    for name, colour in COLOURS.items():
+        own = sorted(
+            (r.parameter("T"), r.mean, r.sd or 0.0)
+            for r in at_128
+            if r.contestant == name and r.phase == "total"
+        )
+        if own:
+            t, mean, sd = zip(*own, strict=True)
+            axes[0].errorbar(t, mean, sd, color=colour, marker=".", capsize=2, label=name)
+    for axis, phase in ((axes[1], "total"), (axes[2], "forward")):
+        for name in OURS:
+            for batch in batches:
+                ratios = {
+                    p.T: r
+                    for p, r in speedup.ratios(rows, name, phase).items()
+                    if p.b == batch and p.n == 200
+                }
+                _line(axis, ratios, name, batch)
+        axis.axhline(1, color="k", lw=1)
+    for name, colour in COLOURS.items():
+        medians = {(r.parameter("T"), r.phase): r.median for r in at_128 if r.contestant == name}
+        share = {t: medians[t, "backward"] / m for (t, p), m in medians.items() if p == "forward"}
+        axes[3].plot(sorted(share), [share[t] for t in sorted(share)], color=colour, marker=".")
+    for name in OURS:
+        found = speedup.relative(rows, name)
+        for batch in sorted({b for b, _ in found}):
+            _line(axes[4], {t: r for (b, t), r in found.items() if b == batch}, name, batch)
+    axes[4].axhline(1, color="k", lw=1)
+    titles = (
+        "b  Forward + backward, b = 128, ms",
+        "c  Speed-up, total",
+        "d  Speed-up, forward",
+        "e  Backward / forward, b = 128",
+        "f  Relative speed-up (eq. 9)",
+    )
+    for axis, title in zip(axes[:5], titles, strict=True):
+        axis.set_title(title, loc="left", fontsize="medium")
+        axis.set_xscale("log", base=2)
+        axis.set_yscale("log", base=10 if axis is axes[0] else 2)
+        axis.xaxis.set_major_formatter("{x:.0f}")
+        axis.yaxis.set_major_formatter("{x:.4g}")
+        axis.set_xlabel("Steps T")
+        axis.spines[["top", "right"]].set_visible(False)
+    handles, labels = axes[0].get_legend_handles_labels()
+    for batch in batches:
+        handles += axes[5].plot([], [], color="0.4", ls=_LINES[batch])
+        labels.append(f"b = {batch}")
+    axes[5].legend(handles, labels, loc="center", frameon=False, title="n = 200; black line: 1x")
+    axes[5].axis("off")
+
+
+def _line(axis: Any, ratios: dict[int, float], name: str, batch: int) -> None:
+    steps = sorted(ratios)
+    values = [ratios[t] for t in steps]
+    axis.plot(steps, values, color=COLOURS[name], ls=_LINES[batch], marker=".", lw=1.3)
+
+
+def draw_scaling(results: Results) -> list[Path]:
+    """Time against each thing that was doubled, with the exponents in the legends."""
+    rows = results.latest("scaling")
+    found = scaling.exponents(rows)
+    names = {
+        "T": "Steps T (b = 1)",
+        "hz": "Rate, Hz",
+        "n": "Neurons n",
+        "b": "Batch b",
+        "layers": "Layers",
+        "threads": "Threads (b = 128)",
+    }
+    drawn = figure(11, 6)
+    for axis, (key, label) in zip(drawn.subplots(2, 3).ravel(), names.items(), strict=True):
+        for name in (
+            "event",
+            "dense, block",
+        ):
+            own = sorted(
+                (r.parameter(key), r.median)
+                for r in rows
+                if r.case == key and r.contestant == name and r.median is not None
+            )
+            if own:
+                exponent = found.get((key, name))
+                text = name if exponent is None else f"{name}: {key}^{exponent:.2f}"
+                axis.plot(*zip(*own, strict=True), color=COLOURS[name], marker=".", label=text)
+        axis.set(xscale="log", yscale="log", xlabel=label, ylabel="Forward, ms")
+        ticks = sorted({r.parameter(key) for r in rows if r.case == key})
+        axis.set_xticks(ticks, [f"{t // 1024}Ki" if t >= 1024 else str(t) for t in ticks])
+        axis.minorticks_off()
+        axis.legend(frameon=False)
+        axis.spines[["top", "right"]].set_visible(False)
+    return [save(drawn, results, "scaling")]
+
+
+def draw_peers(results: Results) -> list[Path]:
+    """Every system's time as a multiple of ours, one panel a task."""
+    ratios = peer_duel.relative(results.latest("peers"))
+    names = [name for name in ratios if name != ANCHOR][::-1]
+    if not names:
+        return []
+    drawn = figure(11, 7)
+    axes = drawn.subplots(2, 3, sharey=True).ravel()
+    for axis, task in zip(axes, TASKS, strict=False):
+        values = [ratios[name].get(task, math.nan) for name in names]
+        colours = ["#c0392b" if v < 1 else "#2c6fbb" for v in values]
+        axis.barh(names, values, left=0, color=colours)
+        for i, value in enumerate(values):
+            if not math.isnan(value):
+                axis.text(value, i, f" {value:.2g}", va="center", fontsize="small")
+        axis.set_xscale("log")
+        axis.axvline(1, color="k", lw=1)
+        axis.set_xlim(0.3, 3 * np.nanmax([*values, 1]))
+        axis.set_title(WHAT[task], fontsize="medium", loc="left")
+        axis.spines[["top", "right"]].set_visible(False)
+    axes[5].axis("off")
+    axes[5].text(
+        0,
+        0.5,
+        f"Times {ANCHOR}, measured in turns.\nBlack line: 1x, as fast.\nRed: faster than ours.",
+        va="center",
+    )
+    return [save(drawn, results, "peers")]

@@ -1,0 +1,107 @@
+"""Every number that the paper reports, and where ours is in the results."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from . import accuracy, speedup
+from .figures import OURS
+from .results import Results, Row
+from .speedup import Point
+
+
+class Said(NamedTuple):
+    """A number of the paper, and how ours is taken from the results; None: not measured."""
+
+    what: str
+    paper: str
+    measured: Callable[[Results], str | None]
+
+
+def _speed_up(n: int, t: int, b: int, phase: str) -> Callable[[Results], str | None]:
+    def measured(results: Results) -> str | None:
+        rows = results.latest("speedup", device="cpu")
+        found = {name: speedup.ratios(rows, name, phase) for name in OURS}
+        return _by_contestant({k: v.get(Point(n, t, b)) for k, v in found.items()}, rows)
+
+    return measured
+
+
+def _best(phase: str) -> Callable[[Results], str | None]:
+    def measured(results: Results) -> str | None:
+        rows = results.latest("speedup", device="cpu")
+        best = {}
+        for name in OURS:
+            ratios = speedup.ratios(rows, name, phase)
+            ratios = {point: r for point, r in ratios.items() if point.b == 128}
+            best[name] = max(ratios.values(), default=None)
+        return _by_contestant(best, rows)
+
+    return measured
+
+
+def _relative(results: Results) -> str | None:
+    rows = results.latest("speedup", device="cpu")
+    found = {name: speedup.relative(rows, name).get((32, 128)) for name in OURS}
+    return _by_contestant(found, rows)
+
+
+def _by_contestant(values: dict[str, float | None], rows: list[Row]) -> str | None:
+    if not rows:
+        return None
+    parts = (f"{k}: {'skipped' if v is None else f'{v:.3g}'}" for k, v in values.items())
+    return "; ".join(parts)
+
+
+def _trained(dataset: str, model: str) -> Callable[[Results], str | None]:
+    def measured(results: Results) -> str | None:
+        found = accuracy.by_model(results.latest("accuracy")).get((dataset, model, "accuracy"))
+        return f"{sum(found) / len(found):.2f} % ({len(found)} seeds)" if found else None
+
+    return measured
+
+
+def _compared(dataset: str, what: str) -> Callable[[Results], str | None]:
+    def measured(results: Results) -> str | None:
+        found = accuracy.comparison(results.latest("accuracy")).get(dataset)
+        return f"{found[what]:.4g}" if found else None
+
+    return measured
+
+
+_SETS = {"fashion-mnist": "F-MNIST", "n-mnist": "N-MNIST", "shd": "SHD"}
+_ACCURACY = {
+    "fast": ("81.23 %", "83.50 %", "22.49 %"),
+    "standard": ("85.37 %", "93.28 %", "51.53 %"),
+}
+_FEWER, _TRAINING = ("83.32", "95.68", "97.51"), ("3.92", "2.13", "2.10")
+SAID = (
+    Said("total, b = 128, best (n = 100, T = 64)", "9.32", _best("total")),
+    Said("total, n = 200, T = 128, b = 32", "16.94", _speed_up(200, 128, 32, "total")),
+    Said("total, n = 200, T = 128, b = 128", "5.67", _speed_up(200, 128, 128, "total")),
+    Said("forward, b = 128, best (n = 100, T = 128)", "14.6", _best("forward")),
+    Said("forward, n = 200, T = 128, b = 32", "26.71", _speed_up(200, 128, 32, "forward")),
+    Said("forward, n = 200, T = 128, b = 128", "8.01", _speed_up(200, 128, 128, "forward")),
+    Said("four batches of 32 for one of 128 (eq. 9), T = 128", "over 4", _relative),
+    *(
+        Said(f"accuracy, {model}, {name}", said, _trained(dataset, model))
+        for model, numbers in _ACCURACY.items()
+        for (dataset, name), said in zip(_SETS.items(), numbers, strict=True)
+    ),
+    *(
+        Said(f"fewer spikes, {name}, %", said, _compared(dataset, "fewer spikes"))
+        for (dataset, name), said in zip(_SETS.items(), _FEWER, strict=True)
+    ),
+    *(
+        Said(f"training speed-up, {name}", said, _compared(dataset, "speed-up"))
+        for (dataset, name), said in zip(_SETS.items(), _TRAINING, strict=True)
+    ),
+)
+
+
+def said_and_measured(results: Results) -> list[list[str]]:
+    """The paper's numbers are of a V100 GPU against an eager loop; ours of the machine named."""
+    head = ["speed-up over the standard SNN, or accuracy", "the paper said", "we measured"]
+    rows = [[s.what, s.paper, s.measured(results) or "not measured"] for s in SAID]
+    return [head, *rows]
