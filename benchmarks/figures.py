@@ -1,4 +1,4 @@
-"""The paper's figures of speed from the results, and those of scaling and peers."""
+"""The paper's figures of speed from the results, and that of the peers."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from . import peer_duel, scaling, speedup
+from . import peer_duel, speedup
 from .peers import ANCHOR, TASKS, WHAT
 from .results import Results, Row
 
@@ -45,7 +45,8 @@ def draw_speedup(results: Results) -> list[Path]:
         suffix = "" if device == "cpu" else "-" + "".join(c for c in device if c.isalnum())
         drawn = figure(11, 12.5)
         top, bottom = drawn.subfigures(2, 1, height_ratios=[1.15, 1])
-        heat_maps(top, rows, batch=128)
+        if any(row.parameter("b") == 128 for row in rows):
+            heat_maps(top, rows, batch=128)
         lines(bottom, rows)
         paths.append(save(drawn, results, f"figure2{suffix}"))
         batches = sorted({row.parameter("b") for row in rows} - {128})
@@ -81,9 +82,9 @@ def heat_maps(drawn: Any, rows: list[Row], *, batch: int) -> None:
     }
     sizes = sorted({row.parameter("n") for row in rows if row.parameter("b") == batch})
     steps = sorted({row.parameter("T") for row in rows if row.parameter("b") == batch})
-    full = {(n, t) for ratios in found.values() for n, t in ratios}
-    sizes = [n for n in sizes if sum(a == n for a, _ in full) > 1]
-    steps = [t for t in steps if sum(b == t for _, b in full) > 1 or len(sizes) < 2]
+    timed = {(n, t) for ratios in found.values() for n, t in ratios}
+    if len({n for n, _ in timed}) > 1:  # steps of the lines at n = 200 alone are no column
+        steps = [t for t in steps if sum(b == t for _, b in timed) > 1] or steps
     image = None
     for row_of_axes, phase in zip(axes, ("total", "forward", "backward"), strict=True):
         for axis, name in zip(row_of_axes, shown, strict=True):
@@ -154,6 +155,9 @@ def lines(drawn: Any, rows: list[Row]) -> None:
     )
     for axis, title in zip(axes[:5], titles, strict=True):
         axis.set_title(title, loc="left", fontsize="medium")
+        if not any(len(line.get_xdata()) and line.get_color() != "k" for line in axis.lines):
+            axis.axis("off")  # nothing measured, and no logarithm of nothing
+            continue
         axis.set_xscale("log", base=2)
         axis.set_yscale("log", base=10 if axis is axes[0] else 2)
         axis.xaxis.set_major_formatter("{x:.0f}")
@@ -174,42 +178,6 @@ def _line(axis: Any, ratios: dict[int, float], name: str, batch: int) -> None:
     axis.plot(steps, values, color=COLOURS[name], ls=_LINES[batch], marker=".", lw=1.3)
 
 
-def draw_scaling(results: Results) -> list[Path]:
-    """Time against each thing that was doubled, with the exponents in the legends."""
-    rows = results.latest("scaling")
-    found = scaling.exponents(rows)
-    names = {
-        "T": "Steps T (b = 1)",
-        "hz": "Rate, Hz",
-        "n": "Neurons n",
-        "b": "Batch b",
-        "layers": "Layers",
-        "threads": "Threads (b = 128)",
-    }
-    drawn = figure(11, 6)
-    for axis, (key, label) in zip(drawn.subplots(2, 3).ravel(), names.items(), strict=True):
-        for name in (
-            "event",
-            "dense, block",
-        ):
-            own = sorted(
-                (r.parameter(key), r.median)
-                for r in rows
-                if r.case == key and r.contestant == name and r.median is not None
-            )
-            if own:
-                exponent = found.get((key, name))
-                text = name if exponent is None else f"{name}: {key}^{exponent:.2f}"
-                axis.plot(*zip(*own, strict=True), color=COLOURS[name], marker=".", label=text)
-        axis.set(xscale="log", yscale="log", xlabel=label, ylabel="Forward, ms")
-        ticks = sorted({r.parameter(key) for r in rows if r.case == key})
-        axis.set_xticks(ticks, [f"{t // 1024}Ki" if t >= 1024 else str(t) for t in ticks])
-        axis.minorticks_off()
-        axis.legend(frameon=False)
-        axis.spines[["top", "right"]].set_visible(False)
-    return [save(drawn, results, "scaling")]
-
-
 def draw_peers(results: Results) -> list[Path]:
     """Every system's time as a multiple of ours, one panel a task."""
     ratios = peer_duel.relative(results.latest("peers"))
@@ -224,8 +192,10 @@ def draw_peers(results: Results) -> list[Path]:
         axis.barh(names, values, left=0, color=colours)
         for i, value in enumerate(values):
             if not math.isnan(value):
-                axis.text(value, i, f" {value:.2g}", va="center", fontsize="small")
+                axis.text(value, i, f" {peer_duel.times(value)}", va="center", fontsize="small")
         axis.set_xscale("log")
+        axis.xaxis.set_major_formatter("{x:g}")
+        axis.xaxis.set_minor_formatter("")
         axis.axvline(1, color="k", lw=1)
         axis.set_xlim(0.3, 3 * np.nanmax([*values, 1]))
         axis.set_title(WHAT[task], fontsize="medium", loc="left")

@@ -52,7 +52,9 @@ def calls(network: fs.Network, image: Any, backend: str) -> dict[str, Callable[[
     """Both ways in: encoding included, or from events that are there."""
     prepared = fs.prepare(network, backend=backend)
     spikes = encode(image)
-    x = fs.Events.from_dense(spikes.to_dense(bool)) if backend == "numba" else spikes.to_dense()
+    x: Any = spikes.to_dense(np.float32)
+    if backend == "numba":
+        x = fs.Events.from_dense(spikes.to_dense(bool))
     return {
         "raw image": lambda: prepared(encode(image)).prediction,
         "events": lambda: prepared(x).prediction,

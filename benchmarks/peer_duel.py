@@ -122,6 +122,11 @@ def relative(rows: list[Row], phase: str = "time") -> dict[str, dict[str, float]
     return found
 
 
+def times(value: float, digits: int = 2) -> str:
+    """Two digits or three, without an exponent."""
+    return f"{value:.0f}" if value >= 10**digits else f"{value:.{digits}g}"
+
+
 def table(rows: list[Row]) -> str:
     """Markdown: times in ms and, in brackets, as multiples of ours; then peak memory."""
     ratios = relative(rows)
@@ -140,7 +145,9 @@ def table(rows: list[Row]) -> str:
                     cells.append(row.status if row else "-")
                 elif phase == "time":
                     ratio = ratios.get(name, {}).get(task)
-                    cells.append(f"{row.median:.3g}" + (f" ({ratio:.2g}x)" if ratio else ""))
+                    cells.append(
+                        f"{times(row.median, 3)}" + (f" ({times(ratio)}x)" if ratio else "")
+                    )
                 else:
                     cells.append(f"{row.median:.0f}")
             lines.append(f"| {name} | " + " | ".join(cells) + " |")

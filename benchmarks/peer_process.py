@@ -11,6 +11,7 @@ import os
 import subprocess
 import sys
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -71,9 +72,8 @@ class Peer:
         return output
 
     def close(self) -> None:
-        if self.process.stdin is not None:
-            self.process.stdin.close()
-        self.process.wait()
+        with suppress(BrokenPipeError):  # it has ended already
+            self.process.communicate()
         self.errors.close()
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from . import accuracy, figures, figures_accuracy, latency, peer_duel, scaling
+from .figures_scaling import draw_scaling
 from .paper import said_and_measured
 from .results import Results, Row
 from .session import Session
@@ -77,7 +78,7 @@ def markdown(results: Results) -> str:
     ratios = peer_duel.relative(results.latest("peers"))
     head = ["system", *(figures.WHAT[task] for task in figures.TASKS)]
     peers = [
-        [name, *(f"{of[t]:.2g}x" if t in of else "-" for t in figures.TASKS)]
+        [name, *(f"{peer_duel.times(of[t])}x" if t in of else "-" for t in figures.TASKS)]
         for name, of in ratios.items()
     ]
     text = []
@@ -92,7 +93,7 @@ def html_page(results: Results, runs: Path, root: Path | None) -> str:
     drawn: dict[str, list[Path]] = {
         "speedup": figures.draw_speedup(results),
         "peers": figures.draw_peers(results),
-        "scaling": figures.draw_scaling(results) if results.latest("scaling") else [],
+        "scaling": draw_scaling(results) if results.latest("scaling") else [],
         "accuracy": figures_accuracy.draw(results, runs, root),
     }
     skipped = [row for row in results.rows if row.status != "ok" and row.phase in _ONCE]

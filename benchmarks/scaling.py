@@ -26,7 +26,7 @@ class Setting(NamedTuple):
     T: int = 512
     hz: int = 20  # with 500 inputs and a step of 1 ms, hz/2 events a step
     n: int = 200
-    b: int = 16
+    b: int = 64
     layers: int = 1
     threads: int = 0  # 0: all
 
@@ -40,7 +40,7 @@ def axes(quick: bool) -> dict[str, list[Setting]]:
         "T": [base._replace(T=t, b=1) for t in steps],
         "hz": [base._replace(hz=5 * 2**k) for k in range(few)],
         "n": [base._replace(n=50 * 2**k) for k in range(few)],
-        "b": [base._replace(b=4 * 2**k) for k in range(few)],
+        "b": [base._replace(b=8 * 2**k) for k in range(few)],
         "layers": [base._replace(layers=2**k) for k in range(4)],
         "threads": [base._replace(threads=k, b=128) for k in (1, 2)],
     }
@@ -48,14 +48,14 @@ def axes(quick: bool) -> dict[str, list[Setting]]:
 
 def run(session: Session, options: Any) -> None:
     """Measure what is not in the results yet, print the exponents, and draw."""
-    from . import figures
+    from .figures_scaling import draw_scaling
 
     settings = [(axis, s) for axis, several in axes(session.quick).items() for s in several]
     for axis, setting in session.progress(settings, "setting"):
         measure(session, axis, setting)
     for line in exponent_lines(session.results.latest(COMMAND)):
         print(line)
-    figures.draw_scaling(session.results)
+    draw_scaling(session.results)
 
 
 def contestants(backend: str | None) -> dict[str, str]:

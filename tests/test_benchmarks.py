@@ -241,7 +241,8 @@ def test_speedup_end_to_end(tmp_path, monkeypatch):
 
     points = [speedup.Point(30, 8, 16), speedup.Point(200, 16, 16)]
     monkeypatch.setattr(speedup, "grid", lambda quick: points)
-    arguments = ["speedup", "--quick", "--rounds", "2", "--results", str(tmp_path / "r.csv")]
+    path = str(tmp_path / "r.csv")
+    arguments = ["speedup", "--quick", "--rounds", "2", "--budget", "1000", "--results", path]
     assert cli.main(arguments) == 0
     rows = results.read(tmp_path / "r.csv")
     assert len(rows) == 2 * 5 * 3
@@ -364,7 +365,15 @@ def test_accuracy_collects_what_training_leaves(tmp_path, monkeypatch):
     """A real run on the shipped sample, through the command; and a failing one is a row."""
     from benchmarks import accuracy
 
-    arguments = ["accuracy", "--quick", "--datasets", "fashion-mnist-sample", "nonsense"]
+    arguments = [
+        "accuracy",
+        "--quick",
+        "--recipe",
+        "best",
+        "--datasets",
+        "fashion-mnist-sample",
+        "nonsense",
+    ]
     arguments += ["--results", str(tmp_path / "r.csv"), "--runs", str(tmp_path / "runs")]
     assert cli.main(arguments) == 0
     rows = results.read(tmp_path / "r.csv")
