@@ -133,5 +133,24 @@ def benchmark(session: nox.Session) -> None:
     session.run("python", "-m", "benchmarks", *session.posargs, env={**os.environ, **env})
 
 
+@nox.session
+def peers(session: nox.Session) -> None:
+    """The libraries people use against ours, each in a process of its own; `-- --help`."""
+    install(session, "benchmark")
+    libraries = ["snntorch==1.0.0", "spikingjelly==2.0.0", "norse==1.1.0", "sinabs==3.1.3"]
+    session.install(*CONSTRAINTS, "--no-deps", *libraries)  # their own needs are for data sets
+    session.install(*CONSTRAINTS, "spyx==1.0.0")
+    env = {"OPENBLAS_CORETYPE": None, "OPENBLAS_L2_SIZE": None}
+    session.run("python", "-m", "benchmarks", "peers", *session.posargs, env={**os.environ, **env})
+
+
+@nox.session
+def guard(session: nox.Session) -> None:
+    """About ten ratios against benchmarks/baseline.json, in about a minute."""
+    install(session, "benchmark")
+    env = {"OPENBLAS_CORETYPE": None, "OPENBLAS_L2_SIZE": None}
+    session.run("python", "-m", "benchmarks", "guard", *session.posargs, env={**os.environ, **env})
+
+
 def toml() -> dict:
     return nox.project.load_toml("pyproject.toml")
