@@ -29,6 +29,11 @@ class Events:
     values : float32 or float64 NumPy array (events,), optional
         Size of each event; 1 unless given.
 
+    Notes
+    -----
+    The arrays are checked here, once, and kept without a copy: change them afterwards, and kernels
+    that trust them read out of bounds.
+
     Raises
     ------
     ValueError
@@ -291,9 +296,11 @@ def _as_values(values: Any) -> Any:
 
 
 def check_steps(n_steps: int) -> None:
-    """Refuse a number of time steps below one."""
-    if not (isinstance(n_steps, (int, np.integer)) and n_steps >= 1):
-        raise ValueError(f"n_steps must be a whole number of at least 1, got {n_steps!r}")
+    """Refuse a number of time steps below one, or that int32 spike times cannot hold."""
+    if not (isinstance(n_steps, (int, np.integer)) and 1 <= n_steps < 2**31):
+        raise ValueError(
+            f"n_steps must be a whole number of at least 1 and below 2^31, got {n_steps!r}"
+        )
 
 
 def check_samples(samples: Any, n_samples: int) -> Any:

@@ -82,7 +82,7 @@ def run(
     """
     out = Path(out)
     identity = json.loads(json.dumps({**recipe.as_dict(), "seed": seed}))
-    first = rank_zero_only.rank == 0
+    first = getattr(rank_zero_only, "rank", 0) == 0
     if first:
         _check_unmixed(out, identity, resume)
     data = load_data(recipe, root)
