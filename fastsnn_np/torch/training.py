@@ -110,7 +110,16 @@ def fit(
     last = None if out is None else Path(out) / CHECKPOINTS / "last.ckpt"
     found = str(last) if resume and last is not None and last.is_file() else None
     with _quiet():
-        run.fit(classifier, datamodule=data, ckpt_path=found, weights_only=True)
+        try:
+            run.fit(classifier, datamodule=data, ckpt_path=found, weights_only=True)
+        except RuntimeError as error:
+            if run.world_size == 1 or not _is_lost_connection(error):
+                raise
+            kept = last if last is not None and last.is_file() else "none"
+            raise RuntimeError(
+                f"another process of this run has died. Last good checkpoint: {kept}; resume=True "
+                "(--resume) goes on from it, with any number of processes"
+            ) from error
     if run.interrupted:
         raise KeyboardInterrupt
     model.to(device).eval()
@@ -164,6 +173,11 @@ def trainer(
     )
 
 
+def _is_lost_connection(error: RuntimeError) -> bool:
+    lost = isinstance(error, torch.distributed.DistError)
+    return lost or "gloo" in str(error) or "Connection" in str(error)  # gloo's have no type
+
+
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Without Lightning's remarks on hardware, data workers and its own dependencies."""
@@ -176,6 +190,7 @@ def _quiet() -> Iterator[None]:
                 "does not have many workers",
                 "exists and is not empty",
                 "not used",
+                "It is recommended to use `self.log",
                 "isinstance\\(treespec",
                 "overridden `transfer_batch",
             ):
