@@ -21,6 +21,7 @@ pytest.importorskip("lightning", reason="lightning is not installed")
 import fastsnn_np as fs  # noqa: E402
 
 # 2,000 images in batches of 120: the last batch of an epoch, of 80, is shared out too
+EXACT = ["--set", "precision=64-true"]
 OPTIONS = ["--quiet", "--hidden", "40", "--set", "batch_size=120", "--set", "learning_rate=0.0003"]
 
 
@@ -44,10 +45,9 @@ def losses(out):
 
 def test_two_processes_train_as_one(tmp_path):
     """The same batches: the same loss curve and weights; in float64, where no spike flips."""
-    exact = ["--set", "precision=64-true"]
     one, two = tmp_path / "one", tmp_path / "two"
     for out, devices in ((one, 1), (two, 2)):
-        code, log = finish(start(out, *exact, "--epochs", "3", devices=devices), out)
+        code, log = finish(start(out, *EXACT, "--epochs", "3", devices=devices), out)
         assert code == 0, log
         assert log.count("test accuracy") == 1  # one process reports
     np.testing.assert_allclose(losses(two), losses(one), rtol=1e-6)
@@ -59,7 +59,7 @@ def test_two_processes_train_as_one(tmp_path):
 def test_a_process_that_dies_ends_the_run(tmp_path):
     """kill -9 one of two: the run ends and says so; one process carries on from the checkpoint."""
     out, whole = tmp_path / "run", tmp_path / "whole"
-    process = start(out, "--epochs", "40", devices=2)
+    process = start(out, *EXACT, "--epochs", "20", devices=2)
     metrics = out / "metrics.csv"
     deadline = time.monotonic() + 90
     while not (metrics.is_file() and len(metrics.read_text().splitlines()) >= 3):
@@ -74,10 +74,12 @@ def test_a_process_that_dies_ends_the_run(tmp_path):
     assert code != 0
     assert re.search(r"process .*(died|terminated)", log), log
     seen = len(losses(out))
-    code, log = finish(start(out, "--epochs", "40", "--resume", devices=1), out)
+    code, log = finish(start(out, *EXACT, "--epochs", "20", "--resume", devices=1), out)
     assert code == 0, log
     resumed = losses(out)
-    assert len(resumed) == 40 and seen < 40
-    code, log = finish(start(whole, "--epochs", "40", devices=1), whole)
+    assert len(resumed) == 20 and seen < 12
+    code, log = finish(start(whole, *EXACT, "--epochs", "20", devices=1), whole)
     assert code == 0, log
-    np.testing.assert_allclose(resumed[-5:], losses(whole)[-5:], rtol=0.05)
+    # rounding grows until a spike flips, some 15 epochs on; what was resumed is right before that
+    compared = seen + 3
+    np.testing.assert_allclose(resumed[:compared], losses(whole)[:compared], rtol=1e-5)
