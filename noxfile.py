@@ -138,10 +138,12 @@ def peers(session: nox.Session) -> None:
     """The libraries people use against ours, each in a process of its own; `-- --help`."""
     install(session, "benchmark")
     libraries = ["snntorch==1.0.0", "spikingjelly==2.0.0", "norse==1.1.0", "sinabs==3.1.3"]
-    session.install(*CONSTRAINTS, "--no-deps", *libraries)  # their own needs are for data sets
+    imported = ["loguru==0.7.3", "pbr==7.1.3", "nirtorch==2.6"]  # by them, at the least
+    session.install(*CONSTRAINTS, "--no-deps", *libraries, *imported)  # the rest is for data sets
     session.install(*CONSTRAINTS, "spyx==1.0.0")
     env = {"OPENBLAS_CORETYPE": None, "OPENBLAS_L2_SIZE": None}
-    session.run("python", "-m", "benchmarks", "peers", *session.posargs, env={**os.environ, **env})
+    arguments = session.posargs or ["--group", "all"]
+    session.run("python", "-m", "benchmarks", "peers", *arguments, env={**os.environ, **env})
 
 
 @nox.session

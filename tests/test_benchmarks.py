@@ -62,9 +62,6 @@ def test_every_case_has_its_own_name():
     assert len(set(names)) == len(names)
 
 
-# --- results ----------------------------------------------------------------------------------
-
-
 @pytest.fixture
 def session(tmp_path):
     return Session("speedup", results.Results(tmp_path / "results.csv"))
@@ -137,9 +134,6 @@ def test_another_programs_file_is_refused(tmp_path):
         results.Results(path)
 
 
-# --- timers -----------------------------------------------------------------------------------
-
-
 def test_a_gpu_timer_waits_and_takes_the_gpus_time():
     """A fake GPU: its queue takes 7 ms, however soon the call returns."""
     log, clock = [], iter([100.0, 107.0])
@@ -203,9 +197,6 @@ def test_a_disturbed_measurement_is_repeated_and_the_better_one_kept(monkeypatch
     load, kept = foreign.undisturbed(lambda: next(takes))
     assert kept == "second"
     assert load.share == pytest.approx(0.3)
-
-
-# --- commands ---------------------------------------------------------------------------------
 
 
 def test_help_lists_the_commands(capsys):
