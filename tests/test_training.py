@@ -23,7 +23,12 @@ pytest.importorskip("lightning", reason="lightning is not installed")
 
 import fastsnn_np as fs  # noqa: E402
 from fastsnn_np import cli  # noqa: E402
-from fastsnn_np.torch import FastSNN, StandardSNN, fit  # noqa: E402
+from fastsnn_np.torch import (  # noqa: E402
+    FastSNN,
+    StandardSNN,
+    estimator,
+    fit,
+)
 from fastsnn_np.torch import recipe as recipes  # noqa: E402
 from fastsnn_np.torch._checkpoint import SafetensorsIO  # noqa: E402
 from fastsnn_np.torch.data import Batches  # noqa: E402
@@ -182,6 +187,20 @@ def test_engines_train_alike(task):
         accuracies.append(history[-1]["validation_accuracy"])
     assert min(accuracies) > 0.95
     assert abs(accuracies[0] - accuracies[1]) <= 0.005
+
+
+def test_an_optimiser_is_carried_on(task):
+    """Adam's state passed from one call to the next: two calls of an epoch are one of two."""
+    x, labels = task
+    network = fs.Network.random([12, 9, 2], seed=0, dtype=np.float64)
+    options = {"batch_size": len(labels), "learning_rate": 0.01}
+    whole, _, _ = estimator.train(network, x, labels, epochs=4, **options)
+    half, state, _ = estimator.train(network, x, labels, epochs=2, **options)
+    again, _, _ = estimator.train(half, x, labels, epochs=2, state=state, **options)
+    forgot, _, _ = estimator.train(half, x, labels, epochs=2, **options)
+    ours, expected = again.layers[0].weight, whole.layers[0].weight
+    np.testing.assert_allclose(ours, expected, rtol=0, atol=1e-9)
+    assert np.abs(forgot.layers[0].weight - expected).max() > 1e-4
 
 
 def test_batches_are_shared_out():

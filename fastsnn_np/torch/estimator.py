@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
+import lightning.pytorch as pl
 import torch
-from torch.optim.optimizer import Optimizer, register_optimizer_step_pre_hook
+from torch import Tensor
 
 from ..network import Network
 from ..spikes import Events, SpikeTimes
@@ -39,35 +38,29 @@ def train(
         Of NumPy arrays, and the history that `fit` returns.
     """
     model = FastSNN.from_network(network)
-    x = SpikeTimes(torch.tensor(x.times), x.n_steps) if isinstance(x, SpikeTimes) else x
-    with _optimiser_state(model, state) as after:
-        history = fit(model, x, torch.tensor(labels), **options)
-    return model.to_network(), after, history
+    optimiser = _Optimiser(model, state)
+    history = fit(model, x, labels, trainer_options={"callbacks": [optimiser]}, **options)
+    return model.to_network(), optimiser.state, history
 
 
-@contextmanager
-def _optimiser_state(model: FastSNN, before: OptimiserState | None) -> Iterator[OptimiserState]:
-    """Give the optimiser of `model`, made wherever, a state at its first step, and note its last.
+class _Optimiser(pl.Callback):
+    """Gives the optimiser a state as training starts, and keeps the one that it ends with."""
 
-    Torch's hooks are called for every optimiser of the process, so others are passed over.
-    """
-    own = list(model.parameters())
-    found: list[Optimizer] = []
-    after: OptimiserState = []
+    def __init__(self, model: FastSNN, state: OptimiserState | None) -> None:
+        self.parameters, self.state = list(model.parameters()), state or []
 
-    def first_step(optimiser: Optimizer, *_: Any) -> None:
-        if found or not any(p is own[0] for g in optimiser.param_groups for p in g["params"]):
-            return
-        found.append(optimiser)
-        if before is not None:
-            for parameter, known in zip(own, before, strict=True):
-                optimiser.state[parameter] = {k: torch.tensor(v) for k, v in known.items()}
+    def on_train_start(self, trainer: pl.Trainer, pl_module: Any) -> None:
+        if self.state:
+            optimiser = trainer.optimizers[0]
+            for parameter, known in zip(self.parameters, self.state, strict=True):
+                optimiser.state[parameter] = {k: _like(parameter, v) for k, v in known.items()}
 
-    handle = register_optimizer_step_pre_hook(first_step)
-    try:
-        yield after
-    finally:
-        handle.remove()
-    for parameter in own:
-        known = found[0].state[parameter]
-        after.append({k: v.cpu().numpy().copy() for k, v in known.items()})
+    def on_train_end(self, trainer: pl.Trainer, pl_module: Any) -> None:
+        known = [trainer.optimizers[0].state[parameter] for parameter in self.parameters]
+        self.state = [{k: v.cpu().numpy().copy() for k, v in part.items()} for part in known]
+
+
+def _like(parameter: Tensor, value: Any) -> Tensor:
+    """As a tensor, laid out in memory as the parameter is, which fused optimisers rely on."""
+    tensor = torch.from_numpy(value)
+    return torch.empty_like(parameter).copy_(tensor) if value.shape == parameter.shape else tensor
