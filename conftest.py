@@ -4,6 +4,7 @@ import importlib.util
 
 NEEDS = {
     "fastsnn_np/torch": "lightning",
+    "fastsnn_np/train.py": "lightning",
     "fastsnn_np/sklearn.py": "sklearn",
     "fastsnn_np/bulk.py": "dask",
 }

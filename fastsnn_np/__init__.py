@@ -66,6 +66,7 @@ _LAZY = {  # each costs an import of its own
     "reference",
     "sklearn",
     "torch",
+    "train",
 }
 
 

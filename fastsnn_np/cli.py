@@ -75,7 +75,7 @@ def _add_train(train: argparse.ArgumentParser) -> None:
 
 def _train(arguments: argparse.Namespace) -> None:
     from .torch import recipe as recipes
-    from .torch.run import run
+    from .train import run
 
     changes = recipes.parse_changes(arguments.settings)
     for name in ("hidden", "epochs", "model"):

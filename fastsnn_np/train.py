@@ -13,17 +13,15 @@ import numpy as np
 import torch
 from lightning.pytorch.utilities import rank_zero_only
 
-from .. import augment, datasets, metrics, plot
-from .._file import replacing
-from .._forward import forward
-from .._namespace import to_numpy
-from ..encoding import latency, linear_latency
-from ..network import Network
-from .data import Augment, Batches
-from .fast_snn import FastSNN
-from .recipe import Recipe
-from .standard_snn import StandardSNN
-from .training import fit
+from . import augment, datasets, metrics, plot
+from ._file import replacing
+from ._forward import forward
+from ._namespace import to_numpy
+from .encoding import latency, linear_latency
+from .network import Network
+from .torch import FastSNN, StandardSNN, fit
+from .torch.data import Augment, Batches
+from .torch.recipe import Recipe
 
 _IDENTITY = "recipe.json"
 _CLASSES = {"n-mnist": 10, "shd": 20}
@@ -52,7 +50,8 @@ def run(
 
     Written there: ``recipe.json``, ``metrics.csv`` and ``checkpoints/`` after every epoch, and in
     the end ``summary.json``, plots, and ``network.safetensors`` (``model.safetensors`` of a
-    standard SNN). The test set is looked at after every epoch, but nothing is chosen by it.
+    standard SNN). The test set is looked at after every epoch. Nothing is chosen by it, unless the
+    recipe sets `patience`: then it says when to stop, and its accuracy is optimistic.
 
     Parameters
     ----------
@@ -97,7 +96,7 @@ def run(
     if recipe.patience:
         options["patience"] = recipe.patience
     clock = _Clock()
-    options["callbacks"] = [clock]
+    options["callbacks"] = [*options.get("callbacks", ()), clock]
     history = fit(
         model,
         *data.train,
@@ -212,7 +211,6 @@ def _results(model: FastSNN | StandardSNN, data: Data, recipe: Recipe, out: Path
         result = forward(x, network, backend="numba", batch_size=512)
         prediction = result.prediction
         found["spikes_per_sample"] = [float(count.mean()) for count in result.spike_counts]
-        found["largest_spike_count_of_a_neuron"] = 1  # by construction: a neuron has one time
         operations = metrics.synaptic_operations(network, x, result)
         found["dense_macs"] = operations.dense.tolist()
         found["effective_acs"] = operations.effective_acs.mean(axis=0).tolist()

@@ -169,6 +169,12 @@ def test_skip_connections():
         other(x.float())
 
 
+def test_spikes_or_activity():
+    model = FastSNN([11, 9, 3])
+    with pytest.raises(ValueError, match="return_spikes or return_activity"):
+        model(trains(dtype=torch.float32), return_spikes=True, return_activity=True)
+
+
 def test_only_the_currents_are_rounded_under_autocast():
     """Potentials and spikes stay float32: as if the current alone had been rounded."""
     torch.manual_seed(0)

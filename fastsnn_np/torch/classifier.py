@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 import os
 import warnings
-from typing import Any
+from collections.abc import Callable
+from typing import Any, cast
 
 import lightning.pytorch as pl
 import numpy as np
@@ -144,14 +145,15 @@ class Classifier(pl.LightningModule):
     def on_train_epoch_end(self) -> None:
         self._check()
         self._check_parameters()  # before a checkpoint is written
-        loss, right, seen = self._everywhere(self._loss, self._right, self._seen)
+        sums = self._everywhere(self._loss, self._right, self._seen)
+        loss, right, seen = map(float, sums)
         values = {
             "loss": loss / seen,
             "accuracy": right / seen,
             "gradient_norm": float(self._norm),
             "learning_rate": self.trainer.optimizers[0].param_groups[0]["lr"],
         }
-        values |= self._validated if self._validates else self._health.report()
+        values |= self._validated if self._validates else self._health.report(self._everywhere)
         self.log_dict(values, batch_size=1)
         self.history.append(values)
 
@@ -166,8 +168,9 @@ class Classifier(pl.LightningModule):
         self._val_right += (logits.argmax(-1) == labels).sum()
 
     def on_validation_epoch_end(self) -> None:
-        right, seen = self._everywhere(self._val_right, self._val_seen)
-        self._validated = {"validation_accuracy": right / seen, **self._health.report()}
+        right, seen = map(float, self._everywhere(self._val_right, self._val_seen))
+        health = self._health.report(self._everywhere)
+        self._validated = {"validation_accuracy": right / seen, **health}
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["history"], checkpoint["sizes"] = self.history, list(self.model.sizes)
@@ -187,12 +190,11 @@ class Classifier(pl.LightningModule):
     def _zero(self) -> Tensor:
         return torch.zeros((), device=self.device)
 
-    def _everywhere(self, *sums: Any) -> list[float]:
-        """Sums over all processes."""
-        together = torch.stack([torch.as_tensor(s, device=self.device).double() for s in sums])
-        summed: Any = self.trainer.strategy.reduce(together, reduce_op="sum")
-        values: list[float] = summed.tolist()
-        return values
+    def _everywhere(self, *sums: Any) -> tuple[Tensor, ...]:
+        """Numbers and vectors, summed over all processes."""
+        parts = [torch.as_tensor(s, device=self.device).double().reshape(-1) for s in sums]
+        summed: Any = self.trainer.strategy.reduce(torch.cat(parts), reduce_op="sum")
+        return cast("tuple[Tensor, ...]", summed.split([len(part) for part in parts]))
 
     def _watch(self, loss: Tensor, step: int) -> None:
         """Remember the first step whose loss is not finite; on a CPU looking costs nothing."""
@@ -241,16 +243,17 @@ class _Health:
         self.per_neuron = [a + b for a, b in zip(before, seen, strict=True)]
         self.samples += samples
 
-    def report(self) -> dict[str, float]:
-        """Numbers by name, and a warning where a layer is dead."""
+    def report(self, everywhere: Callable[..., tuple[Tensor, ...]]) -> dict[str, float]:
+        """Numbers by name, of all processes, and a warning where a layer is dead."""
         values = {}
-        for i, spikes in enumerate(self.per_neuron):
-            values[f"spikes.{i}"] = float(spikes.sum()) / max(self.samples, 1)
+        samples, *per_neuron = everywhere(self.samples, *self.per_neuron)
+        for i, spikes in enumerate(per_neuron):
+            values[f"spikes.{i}"] = float(spikes.sum() / samples)
             values[f"silent.{i}"] = float((spikes == 0).double().mean())
             if values[f"silent.{i}"] == 1:
                 warnings.warn(
                     f"hidden layer {i} is dead: none of its {len(spikes)} neurons fires on any of "
-                    f"{self.samples} samples, and little can be learnt. Raise its weights "
+                    f"{int(samples)} samples, and little can be learnt. Raise its weights "
                     f"(model.layers[{i}].weight.data *= 3), lower its threshold, or lower "
                     "count_penalty",
                     stacklevel=2,

@@ -90,9 +90,6 @@ def pick(x: Any, samples: Any) -> Any:
     """The given samples of spikes in any form; `samples` is a NumPy array of integers."""
     if isinstance(x, Tensor):
         return x[torch.from_numpy(samples).to(x.device)]
-    if isinstance(x, SpikeTimes) and isinstance(x.times, Tensor):
-        times = x.times[torch.from_numpy(samples).to(x.times.device)]
-        return SpikeTimes.unchecked(times, x.n_steps)
     return x.take(samples)
 
 

@@ -124,8 +124,12 @@ class FastSNN(nn.Module):
 
         With ``return_spikes=True`` also the spikes of every hidden layer, a list of dense tensors
         that the dense engine computes; with ``return_activity=True`` a list with the `Activity` of
-        every hidden layer.
+        every hidden layer. One or the other.
         """
+        if return_spikes and return_activity:
+            raise ValueError(
+                "return_spikes or return_activity: Activity.of(spikes) gives the other"
+            )
         if isinstance(x, (SpikeTimes, Events)):
             batch, inputs, steps = len(x), x.n_neurons, x.n_steps
         elif not isinstance(x, Tensor):
@@ -167,12 +171,14 @@ class FastSNN(nn.Module):
             return False
         from .event import supports  # imports numba, which only this engine needs
 
-        reason = "it does not return spikes" if return_spikes else None
-        if self.skip:
+        if return_spikes:
+            reason: str | None = "it does not return spikes"
+        elif self.skip:
             reason = "it has no skip connections"
-        if any(layer.surrogate != "fast_sigmoid" for layer in self.hidden()):
+        elif any(layer.surrogate != "fast_sigmoid" for layer in self.hidden()):
             reason = "its surrogate is the fast sigmoid"
-        reason = reason or supports(x, self.readout.weight)
+        else:
+            reason = supports(x, self.readout.weight)
         if reason is not None and self.engine == "event":
             raise ValueError(f"engine='event' cannot compute this: {reason}; use engine='dense'")
         return reason is None
