@@ -224,7 +224,7 @@ def readout_backward(rows, order, weights, initial, tiny, width, unit, logits, g
     ptr = rows[0]
     weight, bias, beta, scale = weights
     summed, where, dlogits = logits
-    dweight, dbias, dbeta, dinitial, dcurrent = gradients
+    dweight, dbias, dbeta, dcurrent = gradients
     batch, steps = ptr.shape[0], ptr.shape[1] - 1
     classes, shares = weight.shape[1], dweight.shape[0]
     tiles = (classes + width - 1) // width
@@ -251,8 +251,6 @@ def readout_backward(rows, order, weights, initial, tiny, width, unit, logits, g
                     s[DBIAS + i] += di[t, i]
                     s[DBETA + i] += q * (v[t, i] - now_counts * v[t + 1, i])
             dcurrent[b, :, first : first + n] = di
-            for i in range(n):
-                dinitial[b, first + i] = s[BETA + i] * s[Q + i]
             if b + 1 == stop or b + 1 - start == GROUP:
                 gather(start, b + 1, order, group, dweight[share], first, n)
                 start = b + 1
@@ -277,7 +275,7 @@ def hidden_backward(
     times, potential = kept
     dabove, above_weight, dropout = above
     dcount, dlatency = activity
-    dweight, dbias, dbeta, dinitial, dcurrent = gradients
+    dweight, dbias, dbeta, dcurrent = gradients
     batch, steps = ptr.shape[0], ptr.shape[1] - 1
     neurons, shares = weight.shape[1], dweight.shape[0]
     tiles = (neurons + width - 1) // width
@@ -327,8 +325,6 @@ def hidden_backward(
                     to[i] = current
             if dcurrent.shape[0]:
                 dcurrent[b, :, first : first + n] = di
-            for i in range(n):
-                dinitial[b, first + i] = s[BETA + i] * s[Q + i]
             if b + 1 == stop or b + 1 - start == GROUP:
                 gather(start, b + 1, order, group, dweight[share], first, n)
                 start = b + 1

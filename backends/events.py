@@ -66,7 +66,6 @@ class Gradients(NamedTuple):
     weight: Any  #: (inputs, neurons)
     bias: Any
     beta: Any
-    initial: Any
     current: Any
 
 
@@ -178,7 +177,7 @@ def readout_backward(
     """Gradients of the readout from those of its logits."""
     batch, classes, initial, tiny = _shapes(rows, weights, initial)
     shares = min(numba.get_num_threads(), max(batch, 1))
-    gradients = _empty_gradients(rows, weights, shares)
+    gradients = _empty_gradients(weights, shares)
     current = np.empty((batch, rows.ptr.shape[1] - 1, classes), weights.weight.dtype)
     gradients = gradients._replace(current=current)
     kernels.readout_backward(
@@ -220,7 +219,7 @@ def hidden_backward(
     dtype, steps = weights.weight.dtype, rows.ptr.shape[1] - 1
     shares = min(numba.get_num_threads(), max(batch, 1))
     width = _tile(weights, items=shares)
-    gradients = _empty_gradients(rows, weights, shares)
+    gradients = _empty_gradients(weights, shares)
     if keep_current:
         gradients = gradients._replace(current=np.empty((batch, steps, neurons), dtype))
     kernels.hidden_backward(
@@ -266,14 +265,13 @@ def _is_small(rows: Rows, weights: Weights) -> bool:
     return bool(work * weights.weight.shape[1] < _SMALL)
 
 
-def _empty_gradients(rows: Rows, weights: Weights, shares: int) -> Gradients:
+def _empty_gradients(weights: Weights, shares: int) -> Gradients:
     inputs, neurons = weights.weight.shape
     dtype = weights.weight.dtype
     return Gradients(
         np.zeros((shares, inputs, neurons), dtype),
         np.zeros((shares, neurons), dtype),
         np.zeros((shares, neurons), dtype),
-        np.empty((rows.ptr.shape[0], neurons), dtype),
         np.empty((0, 0, 0), dtype),
     )
 
