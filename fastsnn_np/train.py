@@ -20,7 +20,7 @@ from ._namespace import to_numpy
 from .encoding import latency, linear_latency
 from .network import Network
 from .torch import FastSNN, StandardSNN, fit
-from .torch.data import Augment, Batches
+from .torch.data import Augment, Batches, pick
 from .torch.recipe import Recipe
 
 _IDENTITY = "recipe.json"
@@ -31,6 +31,7 @@ class Data(NamedTuple):
     """A data set as a network takes it."""
 
     train: tuple[Any, Any]
+    validation: tuple[Any, Any]  #: held out of the training data, or else the test data
     test: tuple[Any, Any]
     classes: tuple[str, ...]
     note: str  #: what to know of this copy of the data
@@ -50,8 +51,8 @@ def run(
 
     Written there: ``recipe.json``, ``metrics.csv`` and ``checkpoints/`` after every epoch, and in
     the end ``summary.json``, plots, and ``network.safetensors`` (``model.safetensors`` of a
-    standard SNN). The test set is looked at after every epoch. Nothing is chosen by it, unless the
-    recipe sets `patience`: then it says when to stop, and its accuracy is optimistic.
+    standard SNN). Every epoch is evaluated on the data that `validation_fraction` holds out, or, if
+    it is 0, on the test data, by which nothing is chosen. The summary is of the last epoch.
 
     Parameters
     ----------
@@ -100,7 +101,7 @@ def run(
     history = fit(
         model,
         *data.train,
-        validation=data.test,
+        validation=data.validation,
         epochs=recipe.epochs,
         batch_size=recipe.batch_size,
         learning_rate=recipe.learning_rate,
@@ -130,6 +131,7 @@ def run(
         "seconds_per_step": clock.training / max(clock.steps, 1),
         **_results(model, data, recipe, out),
         "training_accuracy": history[-1]["accuracy"],
+        "validation_accuracy": history[-1]["validation_accuracy"],
         "recipe": recipe.as_dict(),
     }
     _save_figure(plot.training_curve(history), out / "training.png")
@@ -157,9 +159,44 @@ def load_data(recipe: Recipe, root: str | os.PathLike[str] | None = None) -> Dat
         read = datasets.nmnist if name == "n-mnist" else datasets.shd
         split = [read(part, **options) for part in ("train", "test")]
         classes = tuple(map(str, range(_CLASSES[name])))
-    sizes = [len(labels) for _, labels in split]
-    note = f"{sizes[0]} training and {sizes[1]} test samples"
-    return Data(split[0], split[1], tuple(classes), note)
+    train, test = split
+    parts = {"training": train, "test": test}
+    if recipe.validation_fraction:
+        groups = datasets.shd_speakers("train", root=root) if name == "shd" else None
+        train, validation = hold_out(*train, recipe.validation_fraction, groups)
+        parts = {"training": train, "validation": validation, "test": test}
+    note = ", ".join(f"{len(labels)} {part}" for part, (_, labels) in parts.items()) + " samples"
+    return Data(train, parts.get("validation", test), test, classes, note)
+
+
+def hold_out(
+    x: Any, labels: Any, fraction: float, groups: Any = None
+) -> tuple[tuple[Any, Any], tuple[Any, Any]]:
+    """The samples to train on, and about `fraction` of them held out: always the same ones.
+
+    Parameters
+    ----------
+    x : SpikeTimes or Events
+    labels : integer NumPy array (samples,)
+    fraction : float
+    groups : integer NumPy array (samples,), optional
+        Groups, such as speakers, of which none is in both parts.
+
+    Raises
+    ------
+    ValueError
+        If one part would be empty.
+    """
+    groups = np.arange(len(labels)) if groups is None else groups
+    kinds = np.random.default_rng(0).permutation(np.unique(groups))
+    held = np.isin(groups, kinds[: round(fraction * len(kinds))])
+    if held.all() or not held.any():
+        raise ValueError(
+            f"validation_fraction={fraction} of {len(kinds)} "
+            f"{'samples' if len(kinds) == len(labels) else 'groups'} leaves one part empty"
+        )
+    kept, validation = np.flatnonzero(~held), np.flatnonzero(held)
+    return (pick(x, kept), labels[kept]), (pick(x, validation), labels[validation])
 
 
 def build(recipe: Recipe, data: Data) -> FastSNN | StandardSNN:

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from fastsnn_np import Events
-from fastsnn_np.datasets import _cache, events_from_structured, nmnist, shd
+from fastsnn_np.datasets import _cache, events_from_structured, nmnist, shd, shd_speakers
 from fastsnn_np.datasets._recordings import bin_recordings, steps_of
 from fastsnn_np.datasets._sources import user_cache
 
@@ -304,6 +304,21 @@ def test_shd(tmp_path, caplog, dtype):
     assert events.indices.tolist() == [5, 6, 699]
     assert np.flatnonzero(np.diff(events.indptr[0])).tolist() == [1, 9, 499]
     assert shd("train", root=tmp_path, binary=False)[0].indices.tolist() == [5, 6, 6, 699]
+
+
+def test_speakers_of_shd(tmp_path):
+    path = write_shd(tmp_path / "shd_train.h5")
+    with pytest.raises(ValueError, match=r"shd_train.h5 has no integers in 'extra/speaker'"):
+        shd_speakers("train", root=tmp_path)
+    h5py = pytest.importorskip("h5py")
+    with h5py.File(path, "a") as file:
+        file["extra/speaker"] = np.array([4, 11], np.uint16)
+    assert shd_speakers("train", root=tmp_path).tolist() == [4, 11]
+    with h5py.File(path, "a") as file:
+        del file["extra/speaker"]
+        file["extra/speaker"] = np.array([4, 11, 0], np.uint16)
+    with pytest.raises(ValueError, match="'extra/speaker' and 'labels' do not belong together"):
+        shd_speakers("train", root=tmp_path)
 
 
 def test_shd_in_the_published_gz_is_the_file(tmp_path):

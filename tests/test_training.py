@@ -32,6 +32,7 @@ from fastsnn_np.torch import (  # noqa: E402
 from fastsnn_np.torch import recipe as recipes  # noqa: E402
 from fastsnn_np.torch._checkpoint import SafetensorsIO  # noqa: E402
 from fastsnn_np.torch.data import Batches  # noqa: E402
+from fastsnn_np.train import hold_out  # noqa: E402
 
 SMALL = ["--quiet", "--hidden", "30", "--set", "dropout=0.2", "--set", "shift=1"]
 
@@ -91,8 +92,14 @@ def test_a_killed_run_resumes_to_the_same_weights(tmp_path):
 def test_resuming_asks_for_the_same_run(tmp_path, capsys):
     options = ["--quiet", "--out", str(tmp_path / "run")]
     start = ["train", "fashion-mnist-sample", "--epochs", "1", "--hidden", "5", *options]
+    start += ["--set", "validation_fraction=0.3"]
     assert cli.main(start) == 0
-    assert "test accuracy" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "1400 training, 600 validation, 1000 test samples: test accuracy" in said
+    summary = json.loads((tmp_path / "run" / "summary.json").read_text())
+    validated = (tmp_path / "run" / "metrics.csv").read_text().splitlines()[1].split(",")[5]
+    assert summary["validation_accuracy"] == float(validated)
+    assert (600 * summary["validation_accuracy"]) % 1 == pytest.approx(0, abs=1e-6)
     cases = [
         (start, "holds a run already: continue it with resume"),
         ([*start, "--resume", "--hidden", "6"], r"another recipe: hidden [5], now [6]"),
@@ -280,6 +287,36 @@ def test_precision_clipping_and_early_stopping(task, precision):
     assert np.isfinite(history[-1]["loss"])
 
 
+def test_held_out_samples(task):
+    x, labels = task
+    (kept, kept_labels), (held, held_labels) = hold_out(x, labels, 0.25)
+    assert (len(kept), len(held)) == (90, 30)
+    both = np.concatenate([kept.times, held.times])
+    rows = np.concatenate([kept_labels, held_labels])
+    order = np.lexsort(np.column_stack([both, rows]).T)
+    expected = np.column_stack([x.times, labels])
+    assert np.array_equal(
+        np.column_stack([both, rows])[order], expected[np.lexsort(expected.T)]
+    )  # every sample once, with its label
+    again = hold_out(x, labels, 0.25)[1][0]
+    assert np.array_equal(again.times, held.times)
+    with pytest.raises(ValueError, match=r"validation_fraction=0.001 of 120 samples leaves one"):
+        hold_out(x, labels, 0.001)
+
+
+def test_held_out_groups_are_whole(task):
+    x, labels = task
+    speakers = np.arange(120) % 5
+    (kept, _), (held, _) = hold_out(x, labels, 0.4, speakers)
+    assert (len(kept), len(held)) == (72, 48)
+    found = {tuple(row) for row in held.times.tolist()}
+    held_speakers = {int(s) for s, row in zip(speakers, x.times.tolist(), strict=True)
+                     if tuple(row) in found}  # fmt: skip
+    assert len(held_speakers) == 2
+    with pytest.raises(ValueError, match="of 5 groups leaves one part empty"):
+        hold_out(x, labels, 0.05, speakers)
+
+
 @pytest.mark.parametrize("name", ["bias", "beta"])
 @pytest.mark.parametrize("engine", ["event", "dense"])
 def test_a_loss_that_is_not_finite_names_the_checkpoint(task, tmp_path, name, engine):
@@ -320,6 +357,7 @@ def test_bad_recipes(tmp_path):
         ("tau = -1.0", "tau must be positive, got -1.0"),
         ('readout = "mean"', "readout must be one of 'sum', 'max', got 'mean'"),
         ("dropout = 1.0", r"dropout must be in \[0, 1\)"),
+        ("patience = 3", "the test data must not say when to stop: set validation_fraction"),
         ("epochs = = 3", "own.toml is no TOML file"),
     ]
     for line, words in cases:

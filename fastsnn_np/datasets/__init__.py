@@ -4,7 +4,7 @@ from ._fashion_mnist import CLASSES as FASHION_MNIST_CLASSES
 from ._fashion_mnist import fashion_mnist, fashion_mnist_sample
 from ._nmnist import nmnist
 from ._recordings import events_from_structured
-from ._shd import shd
+from ._shd import shd, shd_speakers
 
 __all__ = [
     "FASHION_MNIST_CLASSES",
@@ -13,4 +13,5 @@ __all__ = [
     "fashion_mnist_sample",
     "nmnist",
     "shd",
+    "shd_speakers",
 ]

@@ -87,6 +87,26 @@ def shd(
     return cached(f"shd-{split}", [source], options, build)
 
 
+def shd_speakers(split: Split, *, root: str | os.PathLike[str] | None = None) -> Any:
+    """Who speaks in each recording of `shd`: an integer NumPy array (n,), 0 ... 11.
+
+    Speakers 4 and 5 are in the test recordings alone, so that validation data are like them only
+    if their speakers are not trained on either. `split` and `root` are those of `shd`, and so are
+    the errors.
+    """
+    check_split(split)
+    source = _find(f"shd_{split}.h5", root)
+    with _unpacked(source) as path, _opened(path, source) as file:
+        import h5py
+
+        speakers, labels = file.get("extra/speaker"), file.get("labels")
+        if not isinstance(speakers, h5py.Dataset) or speakers.dtype.kind not in "ui":
+            raise ValueError(f"{source} has no integers in 'extra/speaker'")
+        if not isinstance(labels, h5py.Dataset) or speakers.shape != labels.shape:
+            raise ValueError(f"{source}: 'extra/speaker' and 'labels' do not belong together")
+        return speakers[:]
+
+
 def _find(name: str, root: str | os.PathLike[str] | None) -> Path:
     folders = [Path(root)] if root is not None else data_folders("shd", "SHD")
     for folder in folders:
@@ -117,7 +137,8 @@ def _unpacked(source: Path) -> Iterator[Path]:
         yield path
 
 
-def _read(path: Path, source: Path, dt: float, n_steps: int, binary: bool) -> tuple[Events, Any]:
+@contextmanager
+def _opened(path: Path, source: Path) -> Iterator[Any]:
     try:
         import h5py
     except ImportError as error:
@@ -126,18 +147,23 @@ def _read(path: Path, source: Path, dt: float, n_steps: int, binary: bool) -> tu
         ) from error
     try:
         with h5py.File(path) as file:
-            times, units, labels = _parts(file, source)
-            events = bin_recordings(
-                _recordings(times, units, source),
-                n_neurons=_UNITS,
-                dt=dt,
-                n_steps=n_steps,
-                time_unit="s",
-                binary=binary,
-                where=source,
-            )
+            yield file
     except (OSError, RuntimeError) as error:  # how h5py tells of a damaged file
         raise ValueError(f"{source} is truncated or no HDF5 file: {error}") from error
+
+
+def _read(path: Path, source: Path, dt: float, n_steps: int, binary: bool) -> tuple[Events, Any]:
+    with _opened(path, source) as file:
+        times, units, labels = _parts(file, source)
+        events = bin_recordings(
+            _recordings(times, units, source),
+            n_neurons=_UNITS,
+            dt=dt,
+            n_steps=n_steps,
+            time_unit="s",
+            binary=binary,
+            where=source,
+        )
     return events, labels
 
 

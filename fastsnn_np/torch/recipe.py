@@ -53,6 +53,9 @@ class Recipe:
     schedule: Literal["constant", "cosine"] = "cosine"
     weight_decay: float = 0.0
     gradient_clip: float = 0.0  #: largest norm; 0 for none
+    #: of the training data (of shd: of its speakers) to hold out: epochs are evaluated on it, and
+    #: not on the test data
+    validation_fraction: float = 0.0
     patience: int = 0  #: epochs without a better validation accuracy before it stops; 0 for never
     precision: Literal["32-true", "64-true", "bf16-mixed"] = "32-true"
     label_smoothing: float = 0.0
@@ -69,11 +72,16 @@ class Recipe:
             object.__setattr__(self, field.name, _typed(field.name, value, hints[field.name]))
         for name in ("n_steps", "dt", "tau", "tau_readout", "slope", "epochs", "batch_size"):
             _require(name, getattr(self, name), 0 < getattr(self, name) < math.inf, "positive")
-        for name in ("dropout", "drop", "label_smoothing"):
+        for name in ("dropout", "drop", "label_smoothing", "validation_fraction"):
             _require(name, getattr(self, name), 0 <= getattr(self, name) < 1, "in [0, 1)")
         for name in ("weight_decay", "gradient_clip", "patience", "shift", "jitter"):
             _require(name, getattr(self, name), 0 <= getattr(self, name) < math.inf, "0 or more")
         _require("hidden", self.hidden, all(n >= 1 for n in self.hidden), "numbers of neurons")
+        if self.patience and not self.validation_fraction:
+            raise ValueError(
+                "recipe: patience needs validation data, and the test data must not say when to "
+                "stop: set validation_fraction, such as 0.1"
+            )
         images = self.dataset.startswith("fashion-mnist")
         _require(
             "encoding",
