@@ -26,6 +26,15 @@ CONSTRAINTS = ("-c", "constraints.txt")
 BACKENDS = ["numpy", "numba", "torch", "strict"]
 if sys.platform != "darwin":
     BACKENDS.append("cupy")  # wheels exist; without a GPU most of it is skipped, visibly
+# group of benchmarks/peers.py -> the libraries, and what they import of what they ask for
+PEERS = {
+    "plain": ([],),
+    "snntorch": (["snntorch"],),
+    "spikingjelly": (["spikingjelly"], "loguru"),
+    "norse": (["norse"], "nir", "nirtorch"),
+    "sinabs": (["sinabs"], "nir", "nirtorch", "pbr"),
+    "jax": ([], "spyx"),
+}
 
 
 def install(session: nox.Session, *groups: str, extras: str = "") -> None:
@@ -128,30 +137,33 @@ def benchmark(session: nox.Session) -> None:
     """The benchmarks; `nox -s benchmark -- --help` lists the cases."""
     install(session, "benchmark")
     session.install(*CONSTRAINTS, "--no-deps", "snntorch")  # its own needs are for data sets
-    # Some machines pin a BLAS core type for compatibility; a benchmark wants the fastest.
-    env = {"OPENBLAS_CORETYPE": None, "OPENBLAS_L2_SIZE": None}
-    session.run("python", "-m", "benchmarks", *session.posargs, env={**os.environ, **env})
+    bench(session, *session.posargs)
 
 
 @nox.session
-def peers(session: nox.Session) -> None:
-    """The libraries people use against ours, each in a process of its own; `-- --help`."""
+@nox.parametrize("group", PEERS, ids=PEERS)
+def peers(session: nox.Session, group: str) -> None:
+    """A library that people use against ours, in an environment of its own."""
     install(session, "benchmark")
-    libraries = ["snntorch==1.0.0", "spikingjelly==2.0.0", "norse==1.1.0", "sinabs==3.1.3"]
-    imported = ["loguru==0.7.3", "pbr==7.1.3", "nirtorch==2.6"]  # by them, at the least
-    session.install(*CONSTRAINTS, "--no-deps", *libraries, *imported)  # the rest is for data sets
-    session.install(*CONSTRAINTS, "spyx==1.0.0")
-    env = {"OPENBLAS_CORETYPE": None, "OPENBLAS_L2_SIZE": None}
-    arguments = session.posargs or ["--group", "all"]
-    session.run("python", "-m", "benchmarks", "peers", *arguments, env={**os.environ, **env})
+    libraries, *imported = PEERS[group]
+    if imported:
+        session.install(*CONSTRAINTS, *imported)
+    if libraries:
+        session.install(*CONSTRAINTS, "--no-deps", *libraries)
+    bench(session, "peers", "--group", group, *session.posargs)
 
 
 @nox.session
 def guard(session: nox.Session) -> None:
     """About ten ratios against benchmarks/baseline.json, in about a minute."""
     install(session, "benchmark")
+    bench(session, "guard", *session.posargs)
+
+
+def bench(session: nox.Session, *arguments: str) -> None:
+    """Run the benchmarks. Some machines pin a BLAS core type, and the fastest is wanted here."""
     env = {"OPENBLAS_CORETYPE": None, "OPENBLAS_L2_SIZE": None}
-    session.run("python", "-m", "benchmarks", "guard", *session.posargs, env={**os.environ, **env})
+    session.run("python", "-m", "benchmarks", *arguments, env={**os.environ, **env})
 
 
 def toml() -> dict:

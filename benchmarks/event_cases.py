@@ -9,11 +9,12 @@ import numpy as np
 
 import fastsnn_np as fs
 from fastsnn_np import agreement, reference
-from fastsnn_np.datasets import fashion_mnist
+from fastsnn_np.datasets import fashion_mnist, fashion_mnist_sample
 from fastsnn_np.encoding import latency, random_spike_trains
 
 from . import memory, peers
 from .runner import Bar, Case, Duel
+from .timers import wall_clock
 
 
 def against_peers(task: str, at_least: dict[str, float]) -> Case:
@@ -223,6 +224,66 @@ def epoch() -> Case:
     )
 
 
+def training_engine() -> Case:
+    """What `fit` adds to a training step, next to a bare loop that computes the same."""
+
+    def setup() -> Duel:
+        import torch
+
+        from fastsnn_np.torch import FastSNN, fit
+        from fastsnn_np.torch.data import Batches
+
+        images, labels = fashion_mnist_sample("train")
+        repeated = np.tile(np.arange(len(labels)), 7)[:12_800]
+        encoded, labels = latency(images).take(repeated), labels[repeated]
+        x = fs.SpikeTimes(torch.from_numpy(encoded.times), encoded.n_steps)
+        targets = torch.from_numpy(labels.astype(np.int64))
+        epochs, steps = 3, 3 * len(labels) // 128
+        taken: dict[str, float] = {}
+        trained: dict[str, Any] = {}
+
+        def timed(name: str, train: Callable[[Any], Any]) -> float:
+            torch.manual_seed(0)
+            trained[name] = FastSNN(peers.SIZES)
+            taken[name] = wall_clock(lambda: train(trained[name]))[0] / steps
+            return taken[name]
+
+        def loop(model: Any) -> None:
+            optimiser = torch.optim.Adam(model.parameters(), lr=1e-3, fused=True)
+            batches = Batches(x, targets, batch_size=128, shuffle=True)
+            for batches.epoch in range(epochs):
+                for batch in batches:
+                    loss = torch.nn.functional.cross_entropy(model(batch.x), batch.labels)
+                    optimiser.zero_grad()
+                    loss.backward()
+                    optimiser.step()
+
+        def check(outputs: dict[str, Any]) -> str:
+            weights = [list(model.parameters()) for model in trained.values()]
+            assert all(torch.equal(a, b) for a, b in zip(*weights, strict=True))
+            return "the same weights to the bit"
+
+        return Duel(
+            {
+                "bare loop": lambda: timed("loop", loop),
+                "fit": lambda: timed("fit", lambda model: fit(model, x, labels, epochs=epochs)),
+                "fit's own": lambda: taken["fit"] - taken["loop"],
+                "one millisecond": lambda: 1.0,
+            },
+            check,
+        )
+
+    return Case(
+        "training-engine",
+        "784-200-10, 3 epochs of 100 steps of batch 128: `fit` (Lightning), its start included, "
+        "next to a bare loop over the same batches, ms a step",
+        setup,
+        (Bar("fit's own", "one millisecond", 1.0),),
+        rounds=7,
+        unit="ms a step",
+    )
+
+
 TRAIN = {"JAX lax.scan": 12.0, "lean torch loop": 20.0, "snnTorch Leaky": 30.0}
 INFER = dict.fromkeys(TRAIN, 15.0)
 
@@ -237,5 +298,6 @@ CASES = (
     scaling(),
     silence(),
     epoch(),
+    training_engine(),
     *memory.CASES,
 )

@@ -45,7 +45,7 @@ class Case:
     setup: Callable[[], Duel]
     bars: tuple[Bar, ...] = ()
     rounds: int = 15
-    unit: str = "ms"  #: "ms": calls are timed; "MB": each call returns how much it took
+    unit: str = "ms"  #: "ms": calls are timed; any other: each call returns its own figure
 
 
 @dataclass

@@ -31,6 +31,7 @@ from fastsnn_np.torch import (  # noqa: E402
 )
 from fastsnn_np.torch import recipe as recipes  # noqa: E402
 from fastsnn_np.torch._checkpoint import SafetensorsIO  # noqa: E402
+from fastsnn_np.torch.classifier import Classifier  # noqa: E402
 from fastsnn_np.torch.data import Batches  # noqa: E402
 from fastsnn_np.train import hold_out  # noqa: E402
 
@@ -332,6 +333,15 @@ def test_a_loss_that_is_not_finite_names_the_checkpoint(task, tmp_path, name, en
         fit(model, *task, epochs=3, out=tmp_path, augment=poison)
     assert "epoch 1, step 0: layers.0." in str(error.value)
     assert str(tmp_path / "checkpoints" / "last.ckpt") in str(error.value)
+
+
+def test_the_first_bad_loss_is_remembered_where_none_is_waited_for():
+    """As on a GPU, where looking at each step would wait for it."""
+    classifier = Classifier(FastSNN([3, 2, 2]))
+    classifier._first_bad = torch.tensor(float("inf"))
+    for step, loss in enumerate([1.0, float("nan"), 2.0, float("inf")]):
+        classifier._remember_bad(torch.tensor(loss), step)
+    assert int(classifier._first_bad) == 1
 
 
 def test_recipes_are_whole():

@@ -71,6 +71,14 @@ class Classifier(pl.LightningModule):
         self.label_smoothing = label_smoothing
         self.history: list[dict[str, float]] = []  #: of every epoch what was logged
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        # Lightning notes which hook it is in about 40 times a step, and `nn.Module` looks through
+        # parameters, buffers and modules each time: a third of a millisecond
+        if name == "_current_fx_name":
+            object.__setattr__(self, name, value)
+        else:
+            super().__setattr__(name, value)
+
     def setup(self, stage: str) -> None:
         """Share the cores out, where several processes train on one machine."""
         processes = getattr(self.trainer.strategy, "num_processes", 1)
@@ -197,12 +205,20 @@ class Classifier(pl.LightningModule):
         return cast("tuple[Tensor, ...]", summed.split([len(part) for part in parts]))
 
     def _watch(self, loss: Tensor, step: int) -> None:
-        """Remember the first step whose loss is not finite; on a CPU looking costs nothing."""
+        """Stop at the first step whose loss is not finite; on a GPU, look for it now and then."""
+        if loss.device.type == "cpu":
+            if not math.isfinite(loss):
+                raise FloatingPointError(self._why_it_stops(step))
+            return
+        self._remember_bad(loss, step)
+        if step % _PROBE_EVERY == 0:
+            self._check()
+
+    def _remember_bad(self, loss: Tensor, step: int) -> None:
+        """Without waiting for the GPU."""
         self._first_bad = torch.where(
             torch.isfinite(loss), self._first_bad, self._first_bad.clamp(max=step)
         )
-        if loss.device.type == "cpu" or step % _PROBE_EVERY == 0:
-            self._check()
 
     def _check(self) -> None:
         if torch.isfinite(self._first_bad):
