@@ -260,7 +260,10 @@ def test_fit_learns_and_repeats(task):
 def test_bad_training_input(task):
     x, labels = task
     model = FastSNN([12, 4, 2])
+    bad = x.to_dense()
+    bad[70, 3, 5] = float("nan")
     cases = [
+        (lambda: fit(model, bad, labels), "NaN or infinite values, first in sample 70"),
         (lambda: fit(model, x, labels + 1), r"0 \.\.\. 1, got .* from 1 to 2"),
         (lambda: fit(model, x, labels.astype(float)), "labels must be integers"),
         (lambda: fit(model, x, labels[:5]), "120 samples and labels of shape"),

@@ -168,6 +168,11 @@ def checked(x: Any, labels: Any, n_inputs: int, n_classes: int) -> tuple[Any, Te
         x = asarray(x)
         if x.ndim != 3:
             raise ValueError(f"x must have axes (batch, neurons, time), got shape {tuple(x.shape)}")
+        for start in range(0, len(x), 256):  # a slice at a time: x may be most of the memory
+            finite = torch.isfinite(x[start : start + 256]).flatten(1).all(1)
+            if not finite.all():
+                sample = start + int(finite.logical_not().nonzero()[0])
+                raise ValueError(f"x has NaN or infinite values, first in sample {sample}")
     count = len(x)
     inputs = x.shape[1] if isinstance(x, Tensor) else x.n_neurons
     if inputs != n_inputs:

@@ -124,7 +124,8 @@ class FastSNN(nn.Module):
 
         With ``return_spikes=True`` also the spikes of every hidden layer, a list of dense tensors
         that the dense engine computes; with ``return_activity=True`` a list with the `Activity` of
-        every hidden layer. One or the other.
+        every hidden layer. One or the other. A dense `x` is not searched for NaN, which would wait
+        for a GPU: a neuron of potential NaN is silent. `fit` does look.
         """
         if return_spikes and return_activity:
             raise ValueError(
