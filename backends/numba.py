@@ -28,7 +28,7 @@ from fastsnn_np.network import Readout as ReadoutLayer
 __all__ = ["as_parameter", "asarray", "bind", "devices", "layer", "readout", "version"]
 
 TAKES_EVENTS = True  # sparse input is not made dense for this engine
-_DENSEST = 0.15  # of a dense input computed as events; measured, see benchmarks/README.md
+_DENSEST = 0.15  # of a dense input computed as events; by the case dense-input of benchmarks/
 _log = logging.getLogger("fastsnn_np")
 
 

@@ -94,6 +94,56 @@ def dense_layer_against_its_product() -> Case:
     )
 
 
+def dense_input() -> Case:
+    """At which density a dense input is worth turning into events: `_DENSEST` in backends/numba."""
+
+    def setup() -> Duel:
+        numba: Any = fs.backends.get("numba")
+        rng = np.random.default_rng(0)
+        network = fs.Network.random([1000, 200, 10], seed=0)
+        prepared = fs.prepare(network, backend="numba")
+        inputs = {d: (rng.random((64, 1000, 128)) < d / 100).astype(np.float32) for d in DENSITIES}
+
+        def run(x: Any, densest: float) -> Callable[[], Any]:
+            def call() -> Any:
+                usual, numba._DENSEST = numba._DENSEST, densest
+                try:
+                    return prepared(x).spike_times[0]
+                finally:
+                    numba._DENSEST = usual
+
+            return call
+
+        def check(outputs: dict[str, Any]) -> str:
+            part = network.layers[0]
+            rows = []
+            for density, x in inputs.items():
+                expected = reference.layer(
+                    x[:8].astype(np.float64),
+                    part.weight.astype(np.float64),
+                    beta=part.beta,
+                    input_scale=part.input_scale,
+                    return_potential=True,
+                ).potential
+                for way in WAYS:
+                    times = outputs[f"{density} %, {way}"][:8]
+                    same = agreement.spike_times(times, expected, dtype=np.float32)
+                    assert same.different == 0, (density, way, same)
+                rows.append(f"{density} %: {same}")
+            return "; ".join(rows)
+
+        calls = {f"{d} %, {w}": run(x, v) for d, x in inputs.items() for w, v in WAYS.items()}
+        return Duel(calls, check)
+
+    return Case(
+        "dense-input",
+        'Dense input (64, 1000, 128) to 1000-200-10, `backend="numba"`: turned into events, or '
+        "multiplied as it is, by density",
+        setup,
+        rounds=7,
+    )
+
+
 def import_time() -> Case:
     """A fresh interpreter that imports the package, against an empty one and NumPy's."""
 
@@ -119,10 +169,13 @@ def import_time() -> Case:
     return Case("import", "`import fastsnn_np` in a fresh process", setup, bars, rounds=9)
 
 
+DENSITIES = (2, 5, 10, 15, 20, 30)  # %
+WAYS = {"as events": 1.0, "as a product": 0.0}  # the density up to which it is taken as events
 SHAPES = ((128, 200, 128), (32, 200, 2048), (128, 1000, 256))
 
 CASES = (
     *(decay_block_against_fft(*shape, per_neuron) for shape in SHAPES for per_neuron in (0, 1)),
     dense_layer_against_its_product(),
+    dense_input(),
     import_time(),
 )
