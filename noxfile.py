@@ -141,7 +141,7 @@ def benchmark(session: nox.Session) -> None:
 
 
 @nox.session
-@nox.parametrize("group", PEERS, ids=PEERS)
+@nox.parametrize("group", list(PEERS), ids=list(PEERS))
 def peers(session: nox.Session, group: str) -> None:
     """A library that people use against ours, in an environment of its own."""
     install(session, "benchmark")

@@ -352,7 +352,7 @@ def test_recipes_are_whole():
     paper = recipes.load("paper", "fashion-mnist")
     assert (paper.epochs, paper.hidden, paper.learning_rate) == (150, (200,), 2e-4)
     assert (paper.gradient, paper.readout, paper.slope) == ("paper", "max", 100.0)
-    assert not paper.learn_beta and not paper.shift and not paper.dropout
+    assert not paper.shift and not paper.dropout
 
 
 def test_bad_recipes(tmp_path):
