@@ -29,7 +29,7 @@ def run(session: Session, options: Any) -> None:
     from . import figures_accuracy
 
     seeds = range(session.seed, session.seed + (1 if session.quick else options.seeds))
-    jobs = [(d, m, s) for d in options.datasets for m in MODELS for s in seeds]
+    jobs = [(d, m, s) for d in options.datasets for m in options.models for s in seeds]
     for dataset, model, seed in session.progress(jobs, "run"):
         epochs = QUICK_EPOCHS if session.quick else None
         if model == "standard" and not session.quick:

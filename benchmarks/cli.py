@@ -68,6 +68,8 @@ def _peers_options(command: argparse.ArgumentParser) -> None:
 
 def _accuracy_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("--datasets", nargs="+", default=["fashion-mnist", "n-mnist", "shd"])
+    command.add_argument("--models", nargs="+", choices=["fast", "standard"])
+    command.set_defaults(models=["fast", "standard"])
     command.add_argument("--seeds", type=int, default=3, help="how many, from --seed on")
     command.add_argument("--recipe", choices=["best", "paper"], default="paper")
     command.add_argument("--runs", type=Path, default=DEFAULT.parent / "runs")

@@ -13,9 +13,10 @@ from typing import Any
 
 from .timers import Timer, wall_clock
 
-# Libraries' threads spin for a while after their work is done, and would slow the next contestant:
-# before every timed call there is a pause, and one more call that finds caches and threads again.
-SETTLE_S = 0.1
+# Libraries' threads spin for a while after their work is done, OpenBLAS's for 0.12 s, and would
+# take a core from the next contestant: before every timed call there is a pause, and one more call
+# that finds caches and threads again.
+SETTLE_S = 0.2
 
 
 @dataclass(frozen=True)
