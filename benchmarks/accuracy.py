@@ -2,7 +2,8 @@
 
 Every run is a process of ``python -m fastsnn_np train``; one that has left its ``summary.json`` is
 not repeated, and one that was interrupted goes on. The standard SNN is slow: it is capped at a
-number of epochs, which every row names.
+number of epochs, which every row names. What a step takes is not read off these runs, which may
+have shared the machine: both models take steps on one batch, in turns.
 """
 
 from __future__ import annotations
@@ -15,12 +16,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from .results import Row, parameters, summary
+from .runner import Pass, time_passes
 from .session import Session
 
 COMMAND = "accuracy"
 MODELS = ("fast", "standard")
-PHASES = {"accuracy": "%", "spikes": "per sample", "step": "ms"}
+TRAINED = {"accuracy": "%", "spikes": "per sample"}
+PHASES = {**TRAINED, "step": "ms"}
+BATCH = 128
 QUICK_EPOCHS = 1
 
 
@@ -51,6 +57,9 @@ def run(session: Session, options: Any) -> None:
         )
         own = replace(session, seed=seed)
         own.results.add(rows_of(own, dataset, model, folder, options.recipe, failure))
+    for dataset in options.datasets:
+        if any(row.case == dataset and row.status == "ok" for row in session.results.rows):
+            session.results.add(step_rows(session, dataset, options))
     print(table(session.results.latest(COMMAND)))
     figures_accuracy.draw(session.results, options.runs, options.root)
 
@@ -84,13 +93,12 @@ def rows_of(
     """The rows of one run: its figures, or why there are none."""
     found = {} if failure else json.loads((folder / "summary.json").read_text())
     text = parameters(recipe=recipe, epochs=found.get("epochs", 0), seed=session.seed)
-    stubs = {p: session.row(dataset, model, p, text, unit=u) for p, u in PHASES.items()}
+    stubs = {p: session.row(dataset, model, p, text, unit=u) for p, u in TRAINED.items()}
     if failure:
         return [replace(row, status="failed", note=failure) for row in stubs.values()]
     figures = {
         "accuracy": 100 * found["accuracy"],
         "spikes": sum(found["spikes_per_sample"]),
-        "step": 1e3 * found["seconds_per_step"],
     }
     note = f"{found['epochs']} epochs in {found['seconds']:.0f} s, hidden {found['hidden']}"
     return [
@@ -98,6 +106,38 @@ def rows_of(
         for phase, row in stubs.items()
         if not session.results.has(row)
     ]
+
+
+def step_rows(session: Session, dataset: str, options: Any) -> list[Row]:
+    """A training step of either model by the recipe, Adam included, on one batch, in turns."""
+    import torch
+
+    from fastsnn_np.torch import recipe as recipes
+    from fastsnn_np.torch.data import pick, to_device
+    from fastsnn_np.train import build, load_data
+
+    from .torch_training import adam_step
+
+    text = parameters(recipe=options.recipe, batch=BATCH)
+    rows = {m: session.row(dataset, m, "step", text, unit=PHASES["step"]) for m in MODELS}
+    if all(map(session.results.has, rows.values())):
+        return []
+    recipe = recipes.load(options.recipe, dataset)
+    data = load_data(recipe, options.root)
+    batch = np.arange(BATCH)
+    x, labels = to_device(pick(data.train[0], batch), "cpu"), data.train[1][batch]
+    passes = {}
+    for model in MODELS:
+        torch.manual_seed(session.seed)
+        built = build(recipe.with_changes({"model": model}), data)
+        passes[model] = Pass(adam_step(built, list(built.parameters()), x, labels))
+        passes[model]()
+    taken = time_passes(passes, session.rounds or (3 if session.quick else 7))
+    return [replace(row, **summary(taken[model]["forward"])) for model, row in rows.items()]
+
+
+def recipe_of(row: Row) -> str:
+    return dict(part.split("=", 1) for part in row.parameters.split())["recipe"]
 
 
 def by_model(rows: Iterable[Row]) -> dict[tuple[str, str, str], list[float]]:
@@ -128,7 +168,7 @@ def table(rows: list[Row]) -> str:
     lines += ["|---|---|---:|---:|---:|---:|"]
     found = by_model(rows)
     for dataset, model in dict.fromkeys(key[:2] for key in found):
-        cells = [found[dataset, model, phase] for phase in PHASES]
-        means = " | ".join(f"{sum(cell) / len(cell):.4g}" for cell in cells)
+        cells = [found.get((dataset, model, phase), []) for phase in PHASES]
+        means = " | ".join(f"{sum(cell) / len(cell):.4g}" if cell else "-" for cell in cells)
         lines.append(f"| {dataset} | {model} | {means} | {len(cells[0])} |")
     return "\n".join(lines)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,8 @@ NAMES = {"fast": "FastSNN", "standard": "Standard SNN"}
 
 def draw(results: Results, runs: Path, root: Path | None) -> list[Path]:
     """Panels c to g and, where both models were trained on N-MNIST, b."""
+    from matplotlib.ticker import LogLocator, NullFormatter, ScalarFormatter
+
     rows = results.latest(accuracy.COMMAND)
     found = accuracy.by_model(rows)
     datasets = list(dict.fromkeys(key[0] for key in found))
@@ -42,6 +45,9 @@ def draw(results: Results, runs: Path, root: Path | None) -> list[Path]:
                     style = {"marker": marker, "color": COLOURS[model], "capsize": 2}
                     axis.errorbar(np.mean(x), np.mean(y), np.std(y), np.std(x), **style)
         axis.set(xscale="log", ylabel="Accuracy, %")
+        axis.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axis.xaxis.set_major_formatter(ScalarFormatter())
+        axis.xaxis.set_minor_formatter(NullFormatter())
     titles = (
         "c  Accuracy, %",
         "d  Training speed-up, a step (black: 1x)",
@@ -59,9 +65,13 @@ def draw(results: Results, runs: Path, root: Path | None) -> list[Path]:
     axes[5].legend(loc="center", frameon=False, title="mean and s.d. over the seeds")
     axes[5].axis("off")
     paths = [save(drawn, results, "figure3")]
-    trained = [_newest(runs, "n-mnist", model) for model in accuracy.MODELS]
+    drawn_by = next((accuracy.recipe_of(r) for r in reversed(rows) if r.case == "n-mnist"), "")
+    trained = [_newest(runs, f"n-mnist-{model}-{drawn_by}-*") for model in accuracy.MODELS]
     if all(trained):
-        paths.append(_draw_activity(results, [t for t in trained if t], root))
+        try:
+            paths.append(_draw_activity(results, [t for t in trained if t], root))
+        except FileNotFoundError as error:
+            print(f"Figure 3b is not drawn: {str(error).splitlines()[0]}", file=sys.stderr)
     return paths
 
 
@@ -78,8 +88,8 @@ def _bars(axis: Any, found: dict[Any, list[float]], datasets: list[str]) -> None
     axis.set_ylim(0, 112)
 
 
-def _newest(runs: Path, dataset: str, model: str) -> Path | None:
-    done = sorted(runs.glob(f"{dataset}-{model}-*/summary.json"), key=lambda p: p.stat().st_mtime)
+def _newest(runs: Path, names: str) -> Path | None:
+    done = sorted(runs.glob(f"{names}/summary.json"), key=lambda p: p.stat().st_mtime)
     return done[-1].parent if done else None
 
 
