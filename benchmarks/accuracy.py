@@ -136,8 +136,14 @@ def step_rows(session: Session, dataset: str, options: Any) -> list[Row]:
     return [replace(row, **summary(taken[model]["forward"])) for model, row in rows.items()]
 
 
-def recipe_of(row: Row) -> str:
-    return dict(part.split("=", 1) for part in row.parameters.split())["recipe"]
+def parameter(row: Row, name: str) -> str:
+    return dict(part.split("=", 1) for part in row.parameters.split())[name]
+
+
+def epochs(rows: Iterable[Row]) -> dict[tuple[str, str], str]:
+    """(data set, model) -> how long it was trained: the standard SNN is capped."""
+    trained = (row for row in rows if row.phase == "accuracy" and row.median is not None)
+    return {(row.case, row.contestant): parameter(row, "epochs") for row in trained}
 
 
 def by_model(rows: Iterable[Row]) -> dict[tuple[str, str, str], list[float]]:
@@ -164,11 +170,13 @@ def comparison(rows: Iterable[Row]) -> dict[str, dict[str, float]]:
 
 def table(rows: list[Row]) -> str:
     """Markdown: accuracy, spikes and step time by data set and model."""
-    lines = ["| data set | model | accuracy, % | spikes a sample | step, ms | seeds |"]
-    lines += ["|---|---|---:|---:|---:|---:|"]
+    lines = ["| data set | model | epochs | accuracy, % | spikes a sample | step, ms | seeds |"]
+    lines += ["|---|---|---:|---:|---:|---:|---:|"]
+    lasted = epochs(rows)
     found = by_model(rows)
     for dataset, model in dict.fromkeys(key[:2] for key in found):
         cells = [found.get((dataset, model, phase), []) for phase in PHASES]
         means = " | ".join(f"{sum(cell) / len(cell):.4g}" if cell else "-" for cell in cells)
-        lines.append(f"| {dataset} | {model} | {means} | {len(cells[0])} |")
+        length = lasted.get((dataset, model), "-")
+        lines.append(f"| {dataset} | {model} | {length} | {means} | {len(cells[0])} |")
     return "\n".join(lines)

@@ -65,8 +65,8 @@ def draw(results: Results, runs: Path, root: Path | None) -> list[Path]:
     axes[5].legend(loc="center", frameon=False, title="mean and s.d. over the seeds")
     axes[5].axis("off")
     paths = [save(drawn, results, "figure3")]
-    drawn_by = next((accuracy.recipe_of(r) for r in reversed(rows) if r.case == "n-mnist"), "")
-    trained = [_newest(runs, f"n-mnist-{model}-{drawn_by}-*") for model in accuracy.MODELS]
+    recipe = next((accuracy.parameter(r, "recipe") for r in rows[::-1] if r.case == "n-mnist"), "")
+    trained = [_newest(runs, f"n-mnist-{model}-{recipe}-*") for model in accuracy.MODELS]
     if all(trained):
         try:
             paths.append(_draw_activity(results, [t for t in trained if t], root))

@@ -56,11 +56,13 @@ def _by_contestant(values: dict[str, float | None], rows: list[Row]) -> str | No
 
 def _trained(dataset: str, model: str) -> Callable[[Results], str | None]:
     def measured(results: Results) -> str | None:
-        found = accuracy.by_model(results.latest("accuracy")).get((dataset, model, "accuracy"))
+        rows = results.latest("accuracy")
+        found = accuracy.by_model(rows).get((dataset, model, "accuracy"))
         if not found:
             return None
         seeds = "1 seed" if len(found) == 1 else f"{len(found)} seeds"
-        return f"{sum(found) / len(found):.2f} % ({seeds})"
+        epochs = accuracy.epochs(rows)[dataset, model]
+        return f"{sum(found) / len(found):.2f} % ({seeds}, {epochs} epochs)"
 
     return measured
 
