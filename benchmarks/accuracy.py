@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from .foreign import undisturbed
 from .results import Row, parameters, summary
 from .runner import Pass, time_passes
 from .session import Session
@@ -132,8 +133,12 @@ def step_rows(session: Session, dataset: str, options: Any) -> list[Row]:
         built = build(recipe.with_changes({"model": model}), data)
         passes[model] = Pass(adam_step(built, list(built.parameters()), x, labels))
         passes[model]()
-    taken = time_passes(passes, session.rounds or (3 if session.quick else 7))
-    return [replace(row, **summary(taken[model]["forward"])) for model, row in rows.items()]
+    rounds = 3 if session.quick else 7
+    foreign, taken = undisturbed(lambda: time_passes(passes, rounds, session.timer))
+    return [
+        replace(row, note=foreign.remark(), **summary(taken[model]["forward"]))
+        for model, row in rows.items()
+    ]
 
 
 def parameter(row: Row, name: str) -> str:

@@ -352,6 +352,8 @@ def test_recipes_are_whole():
     paper = recipes.load("paper", "fashion-mnist")
     assert (paper.epochs, paper.hidden, paper.learning_rate) == (150, (200,), 2e-4)
     assert (paper.gradient, paper.readout, paper.slope) == ("paper", "max", 100.0)
+    # as its authors' code: no factor 1 - beta, and a decay that is learnt
+    assert (paper.input_scale, paper.learn_beta) == ("unit", True)
     assert not paper.shift and not paper.dropout
 
 
