@@ -20,7 +20,7 @@ from .session import Session
 
 BASELINE = Path(__file__).parent / "baseline.json"
 TOLERANCE = 0.4  # a ratio may fall to 60 % of the baseline's
-ROUNDS = 7
+ROUNDS = 6
 MOST_FOREIGN = 0.25  # of the machine, while a baseline is taken
 
 _LOOP = "lean torch loop"

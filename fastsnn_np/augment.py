@@ -1,8 +1,8 @@
 """Random changes of training samples that keep single-spike coding.
 
 Every function takes spikes and a NumPy generator and returns new spikes of the same form; the
-same generator state gives the same result. `shift`, `shift_channels` and `drop` take `SpikeTimes`
-of NumPy arrays or `Events`; `jitter` takes `SpikeTimes`.
+same generator state gives the same result. All take `SpikeTimes` of NumPy arrays or `Events`, but
+`jitter` takes `SpikeTimes` alone.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 from .spikes import Events, SpikeTimes
 
-__all__ = ["drop", "jitter", "shift", "shift_channels"]
+__all__ = ["drop", "flip", "jitter", "shift", "shift_channels"]
 
 Spikes = TypeVar("Spikes", SpikeTimes, Events)
 
@@ -44,10 +44,40 @@ def shift(
     """
     _check(x, rng)
     amount = _amount("pixels", pixels)
-    if math.prod(shape) < 1 or x.n_neurons % math.prod(shape):
-        raise ValueError(f"{x.n_neurons} neurons are not images of shape {tuple(shape)}")
+    _check_images(x, shape)
     down, right = rng.integers(-amount, amount + 1, (2, len(x)))
     return _shifted(x, down, right, shape, (amount, amount))
+
+
+def flip(
+    x: Spikes, rng: np.random.Generator, *, shape: tuple[int, int] = (28, 28), p: float = 0.5
+) -> Spikes:
+    """Mirror images, left to right, each sample's with probability `p`.
+
+    Parameters
+    ----------
+    x : SpikeTimes or Events
+        As of `shift`.
+    rng : numpy.random.Generator
+    shape : (int, int)
+        Rows and columns of an image.
+    p : float
+        In [0, 1].
+
+    Raises
+    ------
+    ValueError
+        If the neurons are not images of this shape, or `p` is no probability.
+    """
+    _check(x, rng)
+    _check_probability(p)
+    _check_images(x, shape)
+    neurons = np.arange(x.n_neurons, dtype=np.int32)
+    mirrored = neurons.reshape(-1, *shape)[:, :, ::-1].ravel()
+    chosen = (rng.random(len(x)) < p)[:, None]
+    if isinstance(x, SpikeTimes):
+        return SpikeTimes.unchecked(np.where(chosen, x.times[:, mirrored], x.times), x.n_steps)
+    return _renamed(x, np.where(chosen, mirrored, neurons))
 
 
 def shift_channels(x: Spikes, rng: np.random.Generator, *, channels: int = 1) -> Spikes:
@@ -119,8 +149,7 @@ def drop(x: Spikes, rng: np.random.Generator, *, p: float = 0.1) -> Spikes:
         If `p` is no probability.
     """
     _check(x, rng)
-    if not 0 <= p <= 1:
-        raise ValueError(f"p is a probability in [0, 1], got {p}")
+    _check_probability(p)
     dropped = _bits(rng, (len(x), x.n_neurons)) < round(p * 65536)
     if isinstance(x, SpikeTimes):
         return SpikeTimes.unchecked(np.where(dropped, np.int32(x.n_steps), x.times), x.n_steps)
@@ -141,6 +170,16 @@ def _check(x: Any, rng: Any) -> None:
             f"rng must be a numpy.random.Generator, got {type(rng).__name__}: "
             "pass numpy.random.default_rng(seed)"
         )
+
+
+def _check_images(x: Any, shape: tuple[int, int]) -> None:
+    if math.prod(shape) < 1 or x.n_neurons % math.prod(shape):
+        raise ValueError(f"{x.n_neurons} neurons are not images of shape {tuple(shape)}")
+
+
+def _check_probability(p: float) -> None:
+    if not 0 <= p <= 1:
+        raise ValueError(f"p is a probability in [0, 1], got {p}")
 
 
 def _amount(name: str, value: int, most: int | None = None) -> int:

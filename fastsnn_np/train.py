@@ -225,6 +225,8 @@ def _augment(recipe: Recipe) -> Augment | None:
     elif recipe.shift:
         shape = (34, 34) if recipe.dataset == "n-mnist" else (28, 28)
         steps.append(lambda x, rng: augment.shift(x, rng, shape=shape, pixels=recipe.shift))
+    if recipe.flip:
+        steps.append(lambda x, rng: augment.flip(x, rng, p=recipe.flip))
     if recipe.jitter:
         steps.append(lambda x, rng: augment.jitter(x, rng, steps=recipe.jitter))
     if recipe.drop:

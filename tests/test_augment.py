@@ -58,6 +58,20 @@ def test_shift_further_than_the_image(rng):
     assert 0 < b.n_events < events.n_events / 4
 
 
+def test_flip_mirrors_whole_images(rng):
+    times = spikes_of((60, 2, 4, 5), rng)
+    spikes, events = both_forms(times)
+    flipped = augment.flip(spikes, np.random.default_rng(1), shape=(4, 5), p=0.25)
+    result = flipped.times.reshape(times.shape)
+    same = (result == times).all((1, 2, 3))
+    np.testing.assert_array_equal(result[~same], times[~same][..., ::-1])
+    assert 5 < (~same).sum() < 30
+    also = augment.flip(events, np.random.default_rng(1), shape=(4, 5), p=0.25)
+    np.testing.assert_array_equal(also.to_dense(), flipped.to_dense())
+    unchanged = augment.flip(spikes, rng, shape=(4, 5), p=0)
+    np.testing.assert_array_equal(unchanged.times, spikes.times)
+
+
 def test_shift_channels(rng):
     times = spikes_of((40, 1, 30), rng)
     spikes, events = both_forms(times)
@@ -112,6 +126,7 @@ def test_values_and_repeated_events_go_along(rng):
 
 CALLS = {
     "shift": lambda x, rng: augment.shift(x, rng, shape=(4, 5)),
+    "flip": lambda x, rng: augment.flip(x, rng, shape=(4, 5)),
     "shift_channels": augment.shift_channels,
     "jitter": augment.jitter,
     "drop": augment.drop,
@@ -146,6 +161,8 @@ BAD = [
     (lambda: augment.shift(X, RNG), ValueError, r"6 neurons are not images of shape \(28, 28\)"),
     (lambda: augment.shift(X, RNG, shape=(0, 3)), ValueError, "not images"),
     (lambda: augment.shift(X, RNG, shape=(2, 3), pixels=-1), ValueError, "pixels must be a whole"),
+    (lambda: augment.flip(X, RNG), ValueError, r"6 neurons are not images of shape \(28, 28\)"),
+    (lambda: augment.flip(X, RNG, shape=(2, 3), p=-1), ValueError, r"probability in \[0, 1\]"),
     (lambda: augment.shift_channels(X, RNG, channels=1.5), ValueError, "at least 0, got 1.5"),
     (lambda: augment.jitter(X, RNG, steps=40_000), ValueError, r"steps.* in 0 \.\.\. 32767"),
     (lambda: augment.jitter(X.to_events(), RNG), TypeError, "jitter takes SpikeTimes, got Events"),

@@ -368,6 +368,7 @@ def test_bad_recipes(tmp_path):
         ("hidden = [0]", "hidden must be numbers of neurons"),
         ("tau = -1.0", "tau must be positive, got -1.0"),
         ('readout = "mean"', "readout must be one of 'sum', 'max', got 'mean'"),
+        ("flip = 0.5", "flip must be 0 where mirror images are not alike, got 0.5"),
         ("dropout = 1.0", r"dropout must be in \[0, 1\)"),
         ("patience = 3", "the test data must not say when to stop: set validation_fraction"),
         ("epochs = = 3", "own.toml is no TOML file"),

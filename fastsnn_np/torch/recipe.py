@@ -62,6 +62,7 @@ class Recipe:
     count_penalty: float = 0.0
     latency_penalty: float = 0.0
     shift: int = 0  #: augmentation: pixels an image, or channels a recording, is moved by, at most
+    flip: float = 0.0  #: augmentation: probability that an image is mirrored, left to right
     jitter: int = 0  #: augmentation: steps a spike is moved by, at most
     drop: float = 0.0  #: augmentation: fraction of silenced channels
 
@@ -72,7 +73,7 @@ class Recipe:
             object.__setattr__(self, field.name, _typed(field.name, value, hints[field.name]))
         for name in ("n_steps", "dt", "tau", "tau_readout", "slope", "epochs", "batch_size"):
             _require(name, getattr(self, name), 0 < getattr(self, name) < math.inf, "positive")
-        for name in ("dropout", "drop", "label_smoothing", "validation_fraction"):
+        for name in ("dropout", "flip", "drop", "label_smoothing", "validation_fraction"):
             _require(name, getattr(self, name), 0 <= getattr(self, name) < 1, "in [0, 1)")
         for name in ("weight_decay", "gradient_clip", "patience", "shift", "jitter"):
             _require(name, getattr(self, name), 0 <= getattr(self, name) < math.inf, "0 or more")
@@ -83,6 +84,7 @@ class Recipe:
                 "stop: set validation_fraction, such as 0.1"
             )
         images = self.dataset.startswith("fashion-mnist")
+        _require("flip", self.flip, images or not self.flip, "0 where mirror images are not alike")
         _require(
             "encoding",
             self.encoding,
