@@ -266,8 +266,9 @@ def hidden_backward(
 
     r[m] = sum_{t>=m} (t-m+1) M[t] G[t], dL/dV[m] = r[m] / (slope |V[m] - theta| + 1)^2 (eq. 20),
     q[t] = dL/dV[t] + beta q[t+1], dL/dI = scale q. G comes from above, where dropout let it
-    through, and from what the loss asks of the sample's spike count and summed spike times. Nothing
-    is written but the gradients; V is kept in `potential`, or replayed tile by tile.
+    through, and from what the loss asks of the sample's spike count and summed spike times, where
+    silence counts as T. Nothing is written but the gradients; V is kept in `potential`, or replayed
+    tile by tile.
     """
     ptr = rows[0]
     weight, bias, beta, scale = weights
@@ -306,7 +307,7 @@ def hidden_backward(
                     for i in range(n):
                         s[ACC + i] = s[ACC + i] if passes[i] else zero
                 if dcount.shape[0]:
-                    here = dcount[b] + t * dlatency[b]
+                    here = dcount[b] + (t - steps) * dlatency[b]
                     for i in range(n):
                         s[ACC + i] += here
                 if paper:

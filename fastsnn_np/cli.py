@@ -82,6 +82,9 @@ def _train(arguments: argparse.Namespace) -> None:
         if getattr(arguments, name) is not None:
             changes[name] = getattr(arguments, name)
     recipe = recipes.load(arguments.recipe, arguments.dataset).with_changes(changes)
+    for name in ("devices", "nodes"):
+        if getattr(arguments, name) < 1:
+            raise ValueError(f"--{name} must be at least 1, got {getattr(arguments, name)}")
     options: dict[str, Any] = {"devices": arguments.devices, "num_nodes": arguments.nodes}
     if arguments.devices * arguments.nodes > 1:
         options["strategy"] = "ddp"
@@ -98,7 +101,7 @@ def _train(arguments: argparse.Namespace) -> None:
         return  # one of several processes, and not the one that reports
     spikes = ", ".join(f"{count:.1f}" for count in summary["spikes_per_sample"])
     print(
-        f"{arguments.dataset}, {summary['note']}: test accuracy {summary['accuracy']:.2%} after "
+        f"{recipe.dataset}, {summary['note']}: test accuracy {summary['accuracy']:.2%} after "
         f"{summary['epochs']} epochs, {summary['seconds']:.0f} s "
         f"({1e3 * summary['seconds_per_step']:.2f} ms a step); spikes a sample, by hidden layer: "
         f"{spikes}\nWrote {arguments.out}"

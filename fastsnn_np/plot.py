@@ -90,8 +90,14 @@ def activity(
     return figure
 
 
-def training_curve(history: list[dict[str, float]]) -> Any:
+def training_curve(history: list[dict[str, float]], evaluated_on: str = "validation") -> Any:
     """Loss and accuracy over epochs, from the list that `fastsnn_np.torch.fit` returns.
+
+    Parameters
+    ----------
+    history : list of dict
+    evaluated_on : str
+        What the data is called that every epoch was evaluated on.
 
     Returns
     -------
@@ -105,7 +111,7 @@ def training_curve(history: list[dict[str, float]]) -> Any:
     epochs = np.arange(1, len(history) + 1)
     loss.plot(epochs, [record["loss"] for record in history], color="k")
     loss.set(xlabel="Epoch", ylabel="Training loss (cross-entropy)", ylim=(0, None))
-    curves = {"accuracy": ("training", "k"), "validation_accuracy": ("test", "#00693c")}
+    curves = {"accuracy": ("training", "k"), "validation_accuracy": (evaluated_on, "#00693c")}
     for key, (name, colour) in curves.items():
         if key in history[0]:
             values = [100 * record[key] for record in history]

@@ -22,6 +22,7 @@ from .network import Network
 from .torch import FastSNN, StandardSNN, fit
 from .torch.data import Augment, Batches, pick
 from .torch.recipe import Recipe
+from .torch.training import CHECKPOINTS
 
 _IDENTITY = "recipe.json"
 _CLASSES = {"n-mnist": 10, "shd": 20}
@@ -52,7 +53,8 @@ def run(
     Written there: ``recipe.json``, ``metrics.csv`` and ``checkpoints/`` after every epoch, and in
     the end ``summary.json``, plots, and ``network.safetensors`` (``model.safetensors`` of a
     standard SNN). Every epoch is evaluated on the data that `validation_fraction` holds out, or, if
-    it is 0, on the test data, by which nothing is chosen. The summary is of the last epoch.
+    it is 0, on the test data, by which nothing is chosen. The summary is of the last epoch, or,
+    with `patience`, of the best one by the held-out data.
 
     Parameters
     ----------
@@ -76,10 +78,13 @@ def run(
     Raises
     ------
     FileExistsError
-        If `out` holds a run already and `resume` is False.
+        If `out` holds a run with a checkpoint already and `resume` is False.
     ValueError
-        If `resume` is True and that run was made with another recipe or seed.
+        If `resume` is True and that run was made with another recipe or seed, or the seed is
+        negative.
     """
+    if seed < 0:
+        raise ValueError(f"seed must be 0 or more, got {seed}")
     out = Path(out)
     identity = json.loads(json.dumps({**recipe.as_dict(), "seed": seed}))
     first = getattr(rank_zero_only, "rank", 0) == 0
@@ -119,6 +124,8 @@ def run(
     )
     if not first:
         return {}
+    # `max` takes the first of equals, as `fit` keeps it
+    kept = max(history, key=_validated) if recipe.patience else history[-1]
     summary = {
         "dataset": recipe.dataset,
         "note": data.note,
@@ -130,11 +137,12 @@ def run(
         "seconds": clock.total,
         "seconds_per_step": clock.training / max(clock.steps, 1),
         **_results(model, data, recipe, out),
-        "training_accuracy": history[-1]["accuracy"],
-        "validation_accuracy": history[-1]["validation_accuracy"],
+        "training_accuracy": kept["accuracy"],
+        "validation_accuracy": kept["validation_accuracy"],
         "recipe": recipe.as_dict(),
     }
-    _save_figure(plot.training_curve(history), out / "training.png")
+    evaluated_on = "validation" if recipe.validation_fraction else "test"
+    _save_figure(plot.training_curve(history, evaluated_on), out / "training.png")
     _save_json(summary, out / "summary.json")
     return summary
 
@@ -289,10 +297,14 @@ def _draw_sample(x: Any, network: Network, prediction: Any, data: Data, out: Pat
     _save_figure(figure, out / "activity.png")
 
 
+def _validated(record: dict[str, float]) -> float:
+    return record["validation_accuracy"]
+
+
 def _check_unmixed(out: Path, identity: dict[str, Any], resume: bool) -> None:
-    """Refuse to mix two runs in one folder."""
+    """Refuse to mix two runs in one folder; one that has left no checkpoint is none."""
     path = out / _IDENTITY
-    if path.is_file():
+    if path.is_file() and any((out / CHECKPOINTS).glob("*.ckpt")):
         if not resume:
             raise FileExistsError(
                 f"{out} holds a run already: continue it with resume, or choose another folder"

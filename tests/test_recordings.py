@@ -56,6 +56,16 @@ def test_a_time_on_an_edge_gets_its_own_step(dt, dtype):
         assert (np.floor(times.astype(float) / 2e-3) != step).sum() > 100
 
 
+@pytest.mark.parametrize(("dt", "unit"), [(0.1, "ms"), (0.3, "ms"), (0.1, "s"), (0.7, "us")])
+def test_a_decimal_edge_is_where_it_is_meant_to_be(dt, unit):
+    """3 x 0.1 is 0.30000000000000004, and an event at 0.3 is at that edge."""
+    per_ms = {"ms": 1.0, "s": 1e-3, "us": 1e3}[unit]
+    times = np.array([float(f"{k * dt:.6f}") for k in range(500)]) * per_ms
+    for dtype in (np.float32, np.float64):
+        steps = steps_of(times.astype(dtype), dt, 500, unit)
+        np.testing.assert_array_equal(steps, np.arange(500))
+
+
 def test_any_other_time_is_off_by_its_own_rounding_only(rng):
     true = rng.uniform(0, 1.2, 20_000)
     step = steps_of(true.astype(np.float16), 2.0, 500, "s")
@@ -257,7 +267,19 @@ def test_damaged_nmnist_zips(nmnist_folder, tmp_path):
         for digit in range(10):
             archive.writestr(f"Train/{digit}/{digit}.bin", packed(digit_events(digit)))
     stored = packed(digit_events(7))
-    path.write_bytes(path.read_bytes().replace(stored, bytes(len(stored))))
+    good = path.read_bytes()
+    for method in (zipfile.ZIP_LZMA, zipfile.ZIP_BZIP2):
+        with zipfile.ZipFile(path, "w", method) as archive:
+            for digit in range(10):
+                archive.writestr(f"Train/{digit}/{digit}.bin", packed(digit_events(digit)))
+            info = archive.getinfo("Train/0/0.bin")
+        data = bytearray(path.read_bytes())
+        start = info.header_offset + 30 + len(info.filename)
+        data[start + 6 : start + 20] = bytes(14)
+        path.write_bytes(data)
+        with pytest.raises(ValueError, match=r"Train.zip is damaged at Train/0/0.bin"):
+            nmnist("train", root=tmp_path)
+    path.write_bytes(good.replace(stored, bytes(len(stored))))
     with pytest.raises(ValueError, match=r"Train.zip is damaged at Train/7/7.bin.*CRC"):
         nmnist("train", root=tmp_path)
 

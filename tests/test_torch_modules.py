@@ -169,6 +169,51 @@ def test_skip_connections():
         other(x.float())
 
 
+def test_dropout_after_the_skip():
+    """The layer's output is dropped as a whole: the mean stays, what passes has a gradient."""
+    torch.manual_seed(0)
+    model = FastSNN([11, 11, 3], skip=True, dropout=0.5, dtype=F64)
+    x = trains(batch=400).requires_grad_()
+    seen = []
+    model.readout.register_forward_pre_hook(lambda module, args: seen.append(args[0]))
+    with torch.no_grad():
+        model.eval()(x)
+    loss = model.train()(x).sum()
+    plain, dropped = seen
+    assert dropped.mean().item() == pytest.approx(plain.mean().item(), rel=0.05)
+    assert set(dropped.unique().tolist()) == {0.0, 2.0}
+    (grad,) = torch.autograd.grad(loss, dropped)
+    assert (grad[dropped == 2] != 0).all()
+    with pytest.raises(ValueError, match=r"no hidden layer of \[11, 9, 3\] has as many neurons"):
+        FastSNN([11, 9, 3], skip=True)
+
+
+def test_modules_must_be_alike():
+    with pytest.raises(ValueError, match=r"not alike: torch.float32 on cpu and torch.float64 on"):
+        FastSNN([FastLIF(11, 9), Readout(9, 3, dtype=F64)])
+
+
+@pytest.mark.parametrize("engine", ["event", "dense"])
+def test_latency_counts_silence_as_the_whole_window(engine):
+    """Going down it makes a silent neuron fire, and then earlier and earlier."""
+    model = FastSNN([FastLIF(1, 1, tau=10.0, bias=False, dtype=F64), Readout(1, 2, dtype=F64)],
+                    engine=engine)  # fmt: skip
+    x = torch.ones(1, 1, 20, dtype=F64)
+    with torch.no_grad():
+        model.layers[0].weight.fill_(0.1)
+    times = []
+    for _ in range(60):
+        _, (activity,) = model(x, return_activity=True)
+        times.append(int(activity.latency))
+        activity.latency.sum().backward()
+        with torch.no_grad():
+            model.layers[0].weight -= 1e-4 * model.layers[0].weight.grad
+        model.zero_grad()
+    assert times[0] == 20
+    assert times[-1] < 5
+    assert times == sorted(times, reverse=True)
+
+
 def test_spikes_or_activity():
     model = FastSNN([11, 9, 3])
     with pytest.raises(ValueError, match="return_spikes or return_activity"):

@@ -22,7 +22,7 @@ torch = pytest.importorskip("torch", reason="torch is not installed")
 pytest.importorskip("lightning", reason="lightning is not installed")
 
 import fastsnn_np as fs  # noqa: E402
-from fastsnn_np import cli  # noqa: E402
+from fastsnn_np import cli, plot  # noqa: E402
 from fastsnn_np.torch import (  # noqa: E402
     FastSNN,
     StandardSNN,
@@ -33,7 +33,7 @@ from fastsnn_np.torch import recipe as recipes  # noqa: E402
 from fastsnn_np.torch._checkpoint import SafetensorsIO  # noqa: E402
 from fastsnn_np.torch.classifier import Classifier  # noqa: E402
 from fastsnn_np.torch.data import Batches  # noqa: E402
-from fastsnn_np.train import hold_out  # noqa: E402
+from fastsnn_np.train import _augment, hold_out  # noqa: E402
 
 SMALL = ["--quiet", "--hidden", "30", "--set", "dropout=0.2", "--set", "shift=1"]
 
@@ -138,8 +138,22 @@ def test_resuming_in_python(task, tmp_path, engine):
     assert resumed == history
     for a, b in zip(second.parameters(), whole.parameters(), strict=True):
         assert torch.equal(a, b)
-    with pytest.raises(ValueError, match=r"network \[12, 20, 2\], and this one is \[12, 9, 2\]"):
-        fit(FastSNN([12, 9, 2]), *task, epochs=5, out=tmp_path, resume=True)
+    for other, words in (
+        (FastSNN([12, 9, 2], dropout=0.3), r"network: sizes \[12, 20, 2\], now \[12, 9, 2\]"),
+        (FastSNN([12, 20, 2], slope=5.0, dropout=0.3), "slope 10.0, now 5.0"),
+        (FastSNN([12, 20, 2], learn_beta=False, dropout=0.3), r"'bias', 'beta'\], now \['weight'"),
+        (StandardSNN([12, 20, 2]), "network: model FastSNN, now StandardSNN"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            fit(other, *task, epochs=4, out=tmp_path, resume=True, **options)
+    for changed, words in (
+        ({"learning_rate": 0.02}, "other settings: learning_rate 0.01, now 0.02"),
+        ({"batch_size": 30}, "batch_size 20, now 30"),
+        ({"seed": 1}, "seed 0, now 1"),
+        ({"epochs": 8}, "epochs 4, now 8"),  # a cosine to another end
+    ):
+        with pytest.raises(ValueError, match=words):
+            fit(model(), *task, out=tmp_path, resume=True, **{"epochs": 4, **options, **changed})
     with pytest.raises(ValueError, match="needs out="):
         fit(model(), *task, resume=True)
 
@@ -238,18 +252,82 @@ def test_batches_are_shared_out():
 
 
 def test_penalties_do_what_they_say(task):
-    """Counts and times go down, with either engine."""
+    """The count goes down, or the times do while as many fire, with either engine."""
     for engine in ("event", "dense"):
         counts, latencies = [], []
-        for options in ({}, {"count_penalty": 0.1}, {"latency_penalty": 0.02}):
+        for options in ({}, {"count_penalty": 0.1}, {"latency_penalty": 0.1}):
             torch.manual_seed(0)
             model = FastSNN([12, 30, 2], engine=engine)
             fit(model, *task, epochs=10, batch_size=20, learning_rate=0.01, **options)
             _, (activity,) = model(task[0], return_activity=True)
             counts.append(float(activity.spikes.detach().mean()))
-            latencies.append(float((activity.latency.sum() / activity.spikes.sum()).detach()))
+            latencies.append(float(activity.latency.detach().mean()))
         assert counts[1] < 0.8 * counts[0]
-        assert latencies[2] < latencies[0]
+        assert latencies[2] < 0.8 * latencies[0]
+        assert counts[2] >= counts[0]
+
+
+def test_every_fit_trains(task):
+    """Also a model that was evaluated before, or trained: with dropout."""
+    modes = []
+
+    def look(x, rng):
+        modes.append(model.training)
+        return x
+
+    model = FastSNN([12, 20, 2], dropout=0.3).eval()
+    for _ in range(2):
+        fit(model, *task, epochs=1, augment=look)
+        assert not model.training
+    assert modes == [True, True]
+
+
+def test_weight_decay_leaves_time_constants_alone(task):
+    betas, norms = [], []
+    for decay in (0.0, 1.0):
+        torch.manual_seed(0)
+        model = FastSNN([12, 20, 2])
+        fit(model, *task, epochs=40, learning_rate=0.01, weight_decay=decay)
+        betas.append(float(model.layers[0].beta.detach().mean()))
+        norms.append(float(model.layers[0].weight.detach().norm()))
+    assert norms[1] < 0.9 * norms[0]
+    assert abs(betas[1] - betas[0]) < 0.05
+
+
+def test_patience_ends_with_the_best_epoch(task, tmp_path):
+    """And a run that it has stopped is over, however often it is resumed."""
+    torch.manual_seed(0)
+    model = FastSNN([12, 10, 2])
+    options = {"validation": task, "learning_rate": 0.3, "batch_size": 20, "out": tmp_path}
+    options |= {"epochs": 60, "trainer_options": {"patience": 3}}
+    history = fit(model, *task, **options)
+    validated = [record["validation_accuracy"] for record in history]
+    best = int(np.argmax(validated))
+    assert len(history) == best + 4 < 60
+    assert validated[-1] < validated[best]
+    with torch.no_grad():
+        right = (model(task[0]).argmax(-1).numpy() == task[1]).mean()
+    assert right == pytest.approx(validated[best])
+    again = FastSNN([12, 10, 2])
+    assert fit(again, *task, **options, resume=True) == history
+    for a, b in zip(again.parameters(), model.parameters(), strict=True):
+        assert torch.equal(a, b)
+
+
+def test_gradient_norm_with_accumulated_batches(task):
+    options = {"accumulate_grad_batches": 2}
+    history = fit(FastSNN([12, 9, 2]), *task, epochs=1, batch_size=20, trainer_options=options)
+    assert history[0]["gradient_norm"] > 0
+
+
+def test_a_potential_that_overflows_names_its_layer(task):
+    for engine in ("event", "dense"):
+        model = FastSNN([12, 9, 2], engine=engine)
+        with torch.no_grad():
+            model.layers[0].weight.fill_(1)
+            model.readout.weight.fill_(3e38)
+        with pytest.raises(FloatingPointError, match="step 0: the potential of readout is not"):
+            fit(model, *task, epochs=1)
 
 
 def test_history_and_health(task):
@@ -368,6 +446,10 @@ def test_bad_recipes(tmp_path):
         ("hidden = [0]", "hidden must be numbers of neurons"),
         ("tau = -1.0", "tau must be positive, got -1.0"),
         ('readout = "mean"', "readout must be one of 'sum', 'max', got 'mean'"),
+        ("hidden = []", "hidden must be numbers of neurons"),
+        ("learning_rate = -1.0", "learning_rate must be positive, got -1.0"),
+        ("count_penalty = -1.0", "count_penalty must be 0 or more"),
+        ("jitter = 1", "jitter must be 0 for recordings, got 1"),
         ("flip = 0.5", "flip must be 0 where mirror images are not alike, got 0.5"),
         ("dropout = 1.0", r"dropout must be in \[0, 1\)"),
         ("patience = 3", "the test data must not say when to stop: set validation_fraction"),
@@ -380,6 +462,9 @@ def test_bad_recipes(tmp_path):
     own.write_text('dataset = "shd"\n')
     with pytest.raises(ValueError, match="encoding"):
         recipes.load(own)
+    own.write_text(base)
+    with pytest.raises(ValueError, match="own.toml is a recipe for 'shd', not for 'n-mnist'"):
+        recipes.load(own, "n-mnist")
     with pytest.raises(ValueError, match="no recipe 'nice' for 'shd'; there are .*shd-best"):
         recipes.load("nice", "shd")
     with pytest.raises(ValueError, match="did you mean 'learning_rate'"):
@@ -393,6 +478,36 @@ def test_bad_recipes(tmp_path):
     }
 
 
+def test_a_run_without_a_checkpoint_can_start_over(tmp_path, capsys, monkeypatch):
+    arguments = ["train", "fashion-mnist-sample", "--quiet", "--out", str(tmp_path / "run")]
+    arguments += ["--epochs", "1", "--hidden", "5"]
+    monkeypatch.setattr("fastsnn_np.train.build", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        cli.main(arguments)
+    assert (tmp_path / "run" / "recipe.json").exists()
+    monkeypatch.undo()
+    assert cli.main([*arguments, "--seed", "3"]) == 0
+    assert json.loads((tmp_path / "run" / "summary.json").read_text())["seed"] == 3
+
+
+@pytest.mark.parametrize("change", ["flip=0.5", "shift=2", "jitter=3", "drop=0.3"])
+def test_recipes_augment(change):
+    plain = recipes.load("best", "fashion-mnist-sample")
+    assert _augment(plain) is None
+    recipe = plain.with_changes(recipes.parse_changes([change]))
+    x = fs.SpikeTimes(np.random.default_rng(0).integers(0, 101, (9, 784)), 100)
+    changed = _augment(recipe)(x, np.random.default_rng(0))
+    assert not np.array_equal(changed.times, x.times)
+
+
+def test_the_curve_names_what_was_evaluated_on():
+    history = [{"loss": 1.0, "accuracy": 0.5, "validation_accuracy": 0.4}]
+    for options, name in (((), "validation"), (("test",), "test")):
+        axes = plot.training_curve(history, *options).axes[1]
+        labels = [text.get_text() for text in axes.get_legend().get_texts()]
+        assert labels == ["training 50.0 %", f"{name} 40.0 %"]
+
+
 def test_command_line_errors(capsys, tmp_path):
     out = ["--quiet", "--out", str(tmp_path / "run")]
     cases = [
@@ -401,6 +516,8 @@ def test_command_line_errors(capsys, tmp_path):
         (["n-mnist", "--root", str(tmp_path)], "Train"),
         (["fashion-mnist", "--root", str(tmp_path)], "train-images-idx3-ubyte.gz"),
         (["fashion-mnist", "--set", "epoch=3"], "did you mean 'epochs'?"),
+        (["fashion-mnist-sample", "--devices", "0"], "--devices must be at least 1, got 0"),
+        (["fashion-mnist-sample", "--seed", "-1"], "seed must be 0 or more, got -1"),
     ]
     for arguments, words in cases:
         assert cli.main(["train", *arguments, *out]) == 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import lzma
 import os
 import re
 import zipfile
@@ -147,6 +148,9 @@ def _recordings(
             yield _decode(path.read_bytes(), path, polarities)
 
 
+_DAMAGED = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, OSError, EOFError, RuntimeError)
+
+
 def _zip(path: Path) -> zipfile.ZipFile:
     try:
         return zipfile.ZipFile(path)
@@ -157,7 +161,7 @@ def _zip(path: Path) -> zipfile.ZipFile:
 def _unzip(archive: zipfile.ZipFile, path: Path, entry: _Entry) -> bytes:
     try:
         return archive.read(entry.name)
-    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:
+    except _DAMAGED as error:
         raise ValueError(f"{path} is damaged at {entry.name}: {error}") from error
 
 

@@ -208,6 +208,8 @@ def _half_steps(dt: float, n_steps: int, time_unit: TimeUnit) -> Any:
 
 def _float_steps(times: Any, dt: float, n_steps: int, time_unit: TimeUnit) -> Any:
     with np.errstate(over="ignore"):  # an edge beyond the largest half is infinite: never reached
-        edges = (np.arange(n_steps + 1) * dt * _PER_SECOND[time_unit] / 1000).astype(times.dtype)
+        edges = np.arange(n_steps + 1) * dt * _PER_SECOND[time_unit] / 1000
+        # three steps of 0.1 are 0.30000000000000004, and an event at 0.3 is meant to be at the edge
+        edges = (edges * (1 - 2**-50)).astype(times.dtype)
     step = np.searchsorted(edges, times, side="right") - 1
     return np.where(np.isfinite(times), step, _NOT_FINITE)

@@ -6,6 +6,7 @@ import math
 import os
 import warnings
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, cast
 
 import lightning.pytorch as pl
@@ -15,7 +16,7 @@ from torch import Tensor, nn
 
 from .data import Batch, to_device
 from .fast_snn import FastSNN
-from .modules import Activity
+from .modules import Activity, as_dense
 from .standard_snn import StandardSNN
 
 _PROBE_EVERY = 50  # steps between looks at activity, gradient norm and, on a GPU, the loss
@@ -38,11 +39,13 @@ class Classifier(pl.LightningModule):
     schedule : {"constant", "cosine"}
         How the learning rate goes down over the epochs.
     weight_decay : float
+        Of synaptic weights alone: decaying beta would shorten the time constants.
     count_penalty : float
         Added to the loss times the mean spike count of a sample, over all hidden layers.
     latency_penalty : float
-        Added to the loss times the mean over samples of the sum of spike times, in units of the
-        whole window.
+        Added to the loss times the mean over samples of the sum of all neurons' spike times, in
+        units of the whole window, which is also the time of a neuron that stays silent: neurons are
+        to fire, and early.
     label_smoothing : float
     seed : int
         Dropout follows from (seed, epoch, step).
@@ -65,6 +68,15 @@ class Classifier(pl.LightningModule):
             raise ValueError(f"learning_rate must be positive, got {learning_rate}")
         if schedule not in ("constant", "cosine"):
             raise ValueError(f"schedule must be 'constant' or 'cosine', got {schedule!r}")
+        for name, value in (
+            ("weight_decay", weight_decay),
+            ("count_penalty", count_penalty),
+            ("latency_penalty", latency_penalty),
+        ):
+            if not 0 <= value < math.inf:
+                raise ValueError(f"{name} must be 0 or more, got {value}")
+        if not 0 <= label_smoothing < 1:
+            raise ValueError(f"label_smoothing must lie in [0, 1), got {label_smoothing}")
         self.model, self.seed = model, seed
         self.learning_rate, self.schedule, self.weight_decay = learning_rate, schedule, weight_decay
         self.count_penalty, self.latency_penalty = count_penalty, latency_penalty
@@ -93,8 +105,13 @@ class Classifier(pl.LightningModule):
         kind = torch.optim.AdamW if self.weight_decay else torch.optim.Adam
         # mixed precision clips gradients after unscaling them, which fused optimisers do inside
         fused = self.device.type in ("cpu", "cuda") and "mixed" not in self.trainer.precision
+        parameters: Any = list(self.model.parameters())
+        if self.weight_decay:
+            weights = [p for p in parameters if p.ndim == 2]
+            others = [p for p in parameters if p.ndim != 2]
+            parameters = [{"params": weights}, {"params": others, "weight_decay": 0.0}]
         optimiser = kind(
-            self.model.parameters(),
+            parameters,
             lr=self.learning_rate,
             weight_decay=self.weight_decay,
             fused=fused,
@@ -114,7 +131,7 @@ class Classifier(pl.LightningModule):
         batches: Any = self.trainer.train_dataloader
         batches.epoch = self.current_epoch
         self._seen, self._loss, self._right = 0.0, self._zero(), self._zero()
-        self._norm = self._zero()
+        self._norm, self._updates = self._zero(), 0
         self._health = _Health()
         self._first_bad = torch.full((), math.inf, device=self.device)
 
@@ -139,16 +156,17 @@ class Classifier(pl.LightningModule):
         for activity in activities if penalised else []:
             loss = loss + self.count_penalty * activity.spikes.mean()
             loss = loss + self.latency_penalty / _steps(x) * activity.latency.mean()
-        self._watch(loss.detach(), step)
+        self._watch(loss.detach(), step, x)
         self._seen += len(labels)
         self._loss += loss.detach() * len(labels)
         self._right += (logits.detach().argmax(-1) == labels).sum()
         return loss * share if share != 1 else loss
 
     def on_before_optimizer_step(self, optimizer: Any) -> None:
-        if self.trainer.fit_loop.epoch_loop.batch_idx % _PROBE_EVERY == 0:
+        if self._updates % _PROBE_EVERY == 0:
             norms = [p.grad.norm() for p in self.model.parameters() if p.grad is not None]
             self._norm = torch.stack(norms).norm()
+        self._updates += 1
 
     def on_train_epoch_end(self) -> None:
         self._check()
@@ -181,15 +199,32 @@ class Classifier(pl.LightningModule):
         self._validated = {"validation_accuracy": right / seen, **health}
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        checkpoint["history"], checkpoint["sizes"] = self.history, list(self.model.sizes)
+        checkpoint["history"] = self.history
+        checkpoint["architecture"] = architecture(self.model)
+        checkpoint["settings"] = self._settings()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        sizes = checkpoint.get("sizes")
-        if sizes != list(self.model.sizes):
-            raise ValueError(
-                f"the checkpoint is of a network {sizes}, and this one is {list(self.model.sizes)}"
-            )
+        for key, ours, what in (
+            ("architecture", architecture(self.model), "another network"),
+            ("settings", self._settings(), "a run with other settings"),
+        ):
+            theirs = checkpoint.get(key) or {}
+            other = [k for k in {**theirs, **ours} if theirs.get(k) != ours.get(k)]
+            if other:
+                raise ValueError(
+                    f"the checkpoint is of {what}: "
+                    + ", ".join(f"{k} {theirs.get(k)}, now {ours.get(k)}" for k in other)
+                )
         self.history = checkpoint["history"]
+
+    def _settings(self) -> dict[str, Any]:
+        """What a run that goes on must share with its beginning; only a constant rate may go on."""
+        names = ("learning_rate", "schedule", "weight_decay", "count_penalty", "latency_penalty")
+        found = {name: getattr(self, name) for name in (*names, "label_smoothing", "seed")}
+        found["batch_size"] = getattr(cast(Any, self.trainer).datamodule, "batch_size", None)
+        if self.schedule != "constant":
+            found["epochs"] = self.trainer.max_epochs
+        return found
 
     @property
     def _validates(self) -> bool:
@@ -204,11 +239,11 @@ class Classifier(pl.LightningModule):
         summed: Any = self.trainer.strategy.reduce(torch.cat(parts), reduce_op="sum")
         return cast("tuple[Tensor, ...]", summed.split([len(part) for part in parts]))
 
-    def _watch(self, loss: Tensor, step: int) -> None:
+    def _watch(self, loss: Tensor, step: int, x: Any) -> None:
         """Stop at the first step whose loss is not finite; on a GPU, look for it now and then."""
         if loss.device.type == "cpu":
             if not math.isfinite(loss):
-                raise FloatingPointError(self._why_it_stops(step))
+                raise FloatingPointError(self._why_it_stops(step, self._overflows(x)))
             return
         self._remember_bad(loss, step)
         if step % _PROBE_EVERY == 0:
@@ -235,15 +270,45 @@ class Classifier(pl.LightningModule):
         named = self.model.named_parameters()
         return next((name for name, p in named if not torch.isfinite(p).all()), None)
 
-    def _why_it_stops(self, step: int) -> str:
-        name = self._not_finite()
-        culprit = "the loss is not finite" if name is None else f"{name} is not finite"
-        checkpoint = getattr(self.trainer.checkpoint_callback, "best_model_path", "")
+    @torch.no_grad()
+    def _overflows(self, x: Any) -> str | None:
+        """The first layer whose potential is not finite, though its parameters are."""
+        train = as_dense(x, self.model.readout.weight)
+        hidden: Any = self.model.layers
+        for i, layer in enumerate(hidden):
+            if not torch.isfinite(layer.potential(train)).all():
+                return f"the potential of layers.{i}"
+            train = layer(train)
+        finite = torch.isfinite(self.model.readout.potential(train)).all()
+        return None if finite else "the potential of readout"
+
+    def _why_it_stops(self, step: int, culprit: str | None = None) -> str:
+        culprit = self._not_finite() or culprit or "the loss"
+        folder = getattr(self.trainer.checkpoint_callback, "dirpath", None)
+        checkpoint = None if folder is None else Path(folder) / "last.ckpt"
+        kept = checkpoint if checkpoint is not None and checkpoint.is_file() else "none"
         return (
-            f"training stopped at epoch {self.current_epoch}, step {step}: {culprit}. "
-            f"Last good checkpoint: {checkpoint or 'none'}. Lower the learning rate "
+            f"training stopped at epoch {self.current_epoch}, step {step}: {culprit} is not "
+            f"finite. Last good checkpoint: {kept}. Lower the learning rate "
             f"({self.learning_rate}) or look for extreme inputs"
         )
+
+
+def architecture(model: FastSNN | StandardSNN) -> dict[str, Any]:
+    """What two models must share for the parameters of one to mean the same in the other."""
+    found: dict[str, Any] = {"model": type(model).__name__, "sizes": list(model.sizes)}
+    options = ("input_scale", "threshold", "gradient", "slope", "surrogate", "kind")
+    named = [(f"layers.{i}", layer) for i, layer in enumerate(model.layers)]
+    for name, part in (*named, ("readout", model.readout)):
+        for option in (*options, "detach_reset", "single_spike"):
+            if hasattr(part, option):
+                value = getattr(part, option)
+                found[f"{name}.{option}"] = getattr(value, "__qualname__", value)
+        found[f"{name}.learnt"] = [key for key, _ in part.named_parameters()]
+        found[f"{name}.share_beta"] = part.beta.ndim == 0
+    for option in ("skip", "dropout"):
+        found[option] = getattr(model, option, 0)
+    return found
 
 
 class _Health:

@@ -16,6 +16,7 @@ from torch import Tensor
 from .. import backends
 from ..backends import events as engine
 from ..spikes import Events, SpikeTimes
+from .functional import once
 from .modules import Activity, Dropped
 
 
@@ -91,7 +92,7 @@ class _Network(torch.autograd.Function):
         return torch.from_numpy(read.logits), *activities
 
     @staticmethod
-    @torch.autograd.function.once_differentiable
+    @once
     def backward(ctx: Any, *grads: Tensor) -> tuple[Any, ...]:
         _ = ctx.saved_tensors  # raises if a parameter was changed in between
         options: Options = ctx.options
@@ -159,7 +160,7 @@ def _activity(times: Any, steps: int, dtype: Any) -> list[Tensor]:
     """The fields of `Activity`, from spike times."""
     fired = times < steps
     count = fired.sum(axis=1, dtype=dtype)
-    latency = np.where(fired, times, 0).sum(axis=1, dtype=dtype)
+    latency = times.sum(axis=1, dtype=dtype)
     return [torch.from_numpy(a) for a in (count, latency, fired.sum(axis=0))]
 
 

@@ -36,7 +36,7 @@ class FastSNN(nn.Module):
         Probability that a hidden neuron's spike is dropped in training, 0 <= dropout < 1.
     skip : bool
         Whether a hidden layer of as many neurons as inputs passes its input on beside its own
-        spikes, their sum clamped to 1.
+        spikes, their sum clamped to 1 (before dropout).
     engine : {"auto", "dense", "event"}
         "event" computes on the events, on the CPU, at a cost that follows the spikes; "dense" on
         dense tensors, on any device. "auto" takes the event engine for `SpikeTimes` and `Events`
@@ -111,6 +111,11 @@ class FastSNN(nn.Module):
             ]
             modules.append(Readout(*sizes[-2:], tau=tau_readout, kind=readout, **shared))
         self.layers, self.readout = _chained(modules)
+        if skip and not any(n == k for n, k in (layer.weight.shape for layer in self.hidden())):
+            raise ValueError(
+                "skip=True passes the input of a layer on beside as many spikes, and no hidden "
+                f"layer of {list(self.sizes)} has as many neurons as inputs"
+            )
         self.dt = dt
 
     def forward(
@@ -155,10 +160,10 @@ class FastSNN(nn.Module):
             spikes = layer(train)
             if return_spikes or return_activity:
                 kept.append(spikes if return_spikes else Activity.of(spikes))
-            if drop is not None:
-                spikes = drop(spikes)
             passed_by = self.skip and spikes.shape == train.shape
             train = (spikes + train).clamp(max=1) if passed_by else spikes
+            if drop is not None:
+                train = drop(train)  # last: what passes it is larger than 1, by design
         logits = self.readout(train)
         return (logits, kept) if return_spikes or return_activity else logits
 
@@ -276,4 +281,7 @@ def _chained(modules: list[Any]) -> tuple[nn.ModuleList, Readout]:
                 f"layer {i} has {below.weight.shape[0]} neurons and layer {i + 1} expects "
                 f"{above.weight.shape[1]} inputs"
             )
+    kinds = {f"{module.weight.dtype} on {module.weight.device}" for module in modules}
+    if len(kinds) > 1:
+        raise ValueError(f"the modules are not alike: {' and '.join(sorted(kinds))}")
     return nn.ModuleList(modules[:-1]), modules[-1]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable
 from typing import Any, Literal, get_args
@@ -136,6 +137,38 @@ def check_gradient(gradient: Any, slope: Any, surrogate: Any = "fast_sigmoid") -
         raise ValueError(f"surrogate must be one of {known}, or a callable, got {surrogate!r}")
 
 
+class _NoSecondDerivative(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, gradient: Tensor) -> Tensor:
+        return gradient.view_as(gradient)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> Any:
+        raise RuntimeError(
+            "the surrogate gradient of a spike has no derivative of its own: a loss may not look "
+            "at gradients (create_graph=True)"
+        )
+
+
+def once(backward: Callable[..., Any]) -> Callable[..., Any]:
+    """A backward pass whose results refuse to be differentiated again.
+
+    Torch's `once_differentiable` lets it pass, as if the gradient were a constant, where the
+    incoming gradient is one, such as that of ``logits.sum()``.
+    """
+
+    @functools.wraps(backward)
+    def guarded(ctx: Any, *grads: Tensor) -> Any:
+        with torch.no_grad():
+            found = backward(ctx, *grads)
+        if torch.compiler.is_compiling() or not torch.is_grad_enabled():
+            return found
+        refuse = _NoSecondDerivative.apply
+        return tuple(refuse(g.requires_grad_()) if isinstance(g, Tensor) else g for g in found)
+
+    return guarded
+
+
 class _Spike(torch.autograd.Function):
     @staticmethod
     def forward(
@@ -146,7 +179,7 @@ class _Spike(torch.autograd.Function):
         return (potential > threshold).to(potential.dtype)
 
     @staticmethod
-    @torch.autograd.function.once_differentiable
+    @once
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None, None]:
         (potential,) = ctx.saved_tensors
         threshold, slope, surrogate = ctx.options
@@ -170,7 +203,7 @@ class _FirstSpike(torch.autograd.Function):
         return spikes.to(potential.dtype)
 
     @staticmethod
-    @torch.autograd.function.once_differentiable
+    @once
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None, None, None]:
         potential, times = ctx.saved_tensors
         threshold, paper, slope, surrogate = ctx.options

@@ -22,16 +22,20 @@ class Activity(NamedTuple):
     """What a hidden layer's spikes in a batch come to; the first two are differentiable."""
 
     spikes: Tensor  #: (batch,) spikes of each sample
-    latency: Tensor  #: (batch,) sum of the steps of each sample's spikes
+    #: (batch,) sum over neurons of the step of the spike, of a silent one the number of steps:
+    #: neurons x steps less what is left of the window after each spike
+    latency: Tensor
     per_neuron: Tensor  #: int64 (neurons,) spikes of each neuron in the whole batch
 
     @classmethod
     def of(cls, spikes: Tensor) -> Activity:
         """Of a dense train (batch, neurons, time)."""
         in_step = spikes.sum(1)
-        step = torch.arange(spikes.shape[-1], device=spikes.device, dtype=spikes.dtype)
+        neurons, steps = spikes.shape[1:]
+        left = torch.arange(steps, 0, -1, device=spikes.device, dtype=spikes.dtype)
         per_neuron = spikes.detach().sum((0, 2)).to(torch.int64)
-        return cls(in_step.sum(-1), in_step @ step, per_neuron)
+        # no matrix product, which autocast would compute in half precision
+        return cls(in_step.sum(-1), neurons * steps - (in_step * left).sum(-1), per_neuron)
 
 
 class Dropped(NamedTuple):

@@ -56,7 +56,10 @@ class Recipe:
     #: of the training data (of shd: of its speakers) to hold out: epochs are evaluated on it, and
     #: not on the test data
     validation_fraction: float = 0.0
-    patience: int = 0  #: epochs without a better validation accuracy before it stops; 0 for never
+    #: epochs without a better validation accuracy before it stops, with the weights of the best
+    #: one; 0 for never
+    patience: int = 0
+    #: bf16-mixed is of the dense engine and the standard SNN: events are computed in float32
     precision: Literal["32-true", "64-true", "bf16-mixed"] = "32-true"
     label_smoothing: float = 0.0
     count_penalty: float = 0.0
@@ -71,19 +74,27 @@ class Recipe:
         for field in fields(self):
             value = getattr(self, field.name)
             object.__setattr__(self, field.name, _typed(field.name, value, hints[field.name]))
-        for name in ("n_steps", "dt", "tau", "tau_readout", "slope", "epochs", "batch_size"):
+        for name in (
+            *("n_steps", "dt", "tau", "tau_readout", "slope", "epochs", "batch_size"),
+            "learning_rate",
+        ):
             _require(name, getattr(self, name), 0 < getattr(self, name) < math.inf, "positive")
         for name in ("dropout", "flip", "drop", "label_smoothing", "validation_fraction"):
             _require(name, getattr(self, name), 0 <= getattr(self, name) < 1, "in [0, 1)")
-        for name in ("weight_decay", "gradient_clip", "patience", "shift", "jitter"):
+        for name in (
+            *("weight_decay", "gradient_clip", "patience", "shift", "jitter"),
+            *("count_penalty", "latency_penalty"),
+        ):
             _require(name, getattr(self, name), 0 <= getattr(self, name) < math.inf, "0 or more")
-        _require("hidden", self.hidden, all(n >= 1 for n in self.hidden), "numbers of neurons")
+        neurons = bool(self.hidden) and all(n >= 1 for n in self.hidden)
+        _require("hidden", self.hidden, neurons, "numbers of neurons")
         if self.patience and not self.validation_fraction:
             raise ValueError(
                 "recipe: patience needs validation data, and the test data must not say when to "
                 "stop: set validation_fraction, such as 0.1"
             )
         images = self.dataset.startswith("fashion-mnist")
+        _require("jitter", self.jitter, images or not self.jitter, "0 for recordings")
         _require("flip", self.flip, images or not self.flip, "0 where mirror images are not alike")
         _require(
             "encoding",
@@ -107,7 +118,8 @@ def load(name: str | os.PathLike[str], dataset: str | None = None) -> Recipe:
     Raises
     ------
     ValueError
-        If there is no such recipe, or the file is not TOML, or has an unknown key.
+        If there is no such recipe, or the file is not TOML, has an unknown key, or is for another
+        data set.
     """
     known = {path.stem: path for path in sorted(_FOLDER.glob("*.toml"))}
     path = known.get(f"{dataset}-{name}") if dataset else None
@@ -121,9 +133,12 @@ def load(name: str | os.PathLike[str], dataset: str | None = None) -> Recipe:
         raise ValueError(f"{path} is no TOML file: {error}") from error
     check_keys(content, where=f" in {path.name}")
     try:
-        return Recipe(**content)
+        recipe = Recipe(**content)
     except TypeError as error:
         raise ValueError(f"{path.name}: {error}") from error
+    if dataset not in (None, recipe.dataset):
+        raise ValueError(f"{path.name} is a recipe for {recipe.dataset!r}, not for {dataset!r}")
+    return recipe
 
 
 def parse_changes(settings: list[str]) -> dict[str, Any]:

@@ -70,7 +70,9 @@ def fit(
     trainer_options : dict, optional
         Further arguments of Lightning's `Trainer`, such as ``gradient_clip_val``, ``precision``,
         ``devices`` or ``strategy``, and ``patience``, the epochs without a better validation
-        accuracy after which training stops.
+        accuracy after which training stops; the model then ends with the weights of its best
+        epoch, and not of its last. (Mixed precision is of the dense engine: the event engine
+        computes in float32 all the same.)
     **options
         Of `Classifier`: ``schedule``, ``weight_decay``, ``count_penalty``, ``latency_penalty``,
         ``label_smoothing``.
@@ -84,7 +86,8 @@ def fit(
     Raises
     ------
     ValueError, TypeError
-        If labels, inputs or options do not fit, or a checkpoint is of another network.
+        If labels, inputs or options do not fit, or a checkpoint is of another network or of a run
+        with other settings.
     FloatingPointError
         If the loss is no longer finite; it names the epoch, the step and the last good checkpoint.
     """
@@ -105,6 +108,7 @@ def fit(
     device = model.readout.weight.device
     settings = {"limit_val_batches": 0} if validation is None else {}
     settings |= trainer_options or {}
+    model.train()  # Lightning leaves the mode as it is, and an earlier `fit` has left `eval`
     with _quiet():
         run = trainer(epochs, out=out, progress=progress, device=device, **settings)
     last = None if out is None else Path(out) / CHECKPOINTS / "last.ckpt"
@@ -140,8 +144,7 @@ def trainer(
     if progress:
         callbacks.append(TQDMProgressBar(refresh_rate=20))
     if patience is not None:
-        monitor = EarlyStopping("validation_accuracy", patience=patience, mode="max")
-        callbacks.append(monitor)
+        callbacks.append(Patience("validation_accuracy", patience=patience, mode="max"))
     if out is not None:
         folder = Path(out) / CHECKPOINTS
         callbacks.append(
@@ -158,19 +161,45 @@ def trainer(
         options["accelerator"] = {"cuda": "gpu"}.get(device.type, device.type)
         if device.index is not None:
             options.setdefault("devices", [device.index])
-    options.setdefault("devices", 1)
-    return pl.Trainer(
-        max_epochs=epochs,
-        plugins=[SafetensorsIO()],
-        callbacks=callbacks,
-        enable_checkpointing=out is not None,
-        enable_progress_bar=progress,
-        enable_model_summary=False,
-        logger=False,
-        num_sanity_val_steps=0,
-        use_distributed_sampler=False,  # `Batches` shares each batch out itself
+    settings: dict[str, Any] = {
+        "max_epochs": epochs,
+        "devices": 1,
+        "enable_checkpointing": out is not None,
+        "enable_progress_bar": progress,
+        "enable_model_summary": False,
+        "logger": False,
+        "num_sanity_val_steps": 0,
+        "use_distributed_sampler": False,  # `Batches` shares each batch out itself
         **options,
-    )
+        "plugins": [SafetensorsIO(), *options.pop("plugins", ())],
+    }
+    return pl.Trainer(callbacks=callbacks, **settings)
+
+
+class Patience(EarlyStopping):
+    """Early stopping that ends with the weights of the best epoch, also where a run is resumed."""
+
+    best: dict[str, Any]
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        super().on_train_start(trainer, pl_module)
+        if self.wait_count >= self.patience:  # resumed after it had stopped
+            trainer.should_stop = True
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        super().on_train_epoch_end(trainer, pl_module)
+        if self.wait_count == 0:
+            self.best = {k: v.clone() for k, v in pl_module.state_dict().items()}
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        pl_module.load_state_dict(self.best)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {**super().state_dict(), "best": self.best}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        super().load_state_dict({k: v for k, v in state_dict.items() if k != "best"})
+        self.best = state_dict["best"]
 
 
 def _is_lost_connection(error: RuntimeError) -> bool:
