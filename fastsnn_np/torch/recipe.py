@@ -19,6 +19,26 @@ Encoding = Literal["latency", "linear_latency", "events"]
 Model = Literal["fast", "standard"]
 
 _FOLDER = Path(__file__).parent / "recipes"
+_POSITIVE = [
+    "n_steps",
+    "dt",
+    "tau",
+    "tau_readout",
+    "slope",
+    "epochs",
+    "batch_size",
+    "learning_rate",
+]
+_FRACTIONS = ["dropout", "flip", "drop", "label_smoothing", "validation_fraction"]
+_NOT_NEGATIVE = [
+    "weight_decay",
+    "gradient_clip",
+    "patience",
+    "shift",
+    "jitter",
+    "count_penalty",
+    "latency_penalty",
+]
 
 
 @dataclass(frozen=True)
@@ -74,17 +94,11 @@ class Recipe:
         for field in fields(self):
             value = getattr(self, field.name)
             object.__setattr__(self, field.name, _typed(field.name, value, hints[field.name]))
-        for name in (
-            *("n_steps", "dt", "tau", "tau_readout", "slope", "epochs", "batch_size"),
-            "learning_rate",
-        ):
+        for name in _POSITIVE:
             _require(name, getattr(self, name), 0 < getattr(self, name) < math.inf, "positive")
-        for name in ("dropout", "flip", "drop", "label_smoothing", "validation_fraction"):
+        for name in _FRACTIONS:
             _require(name, getattr(self, name), 0 <= getattr(self, name) < 1, "in [0, 1)")
-        for name in (
-            *("weight_decay", "gradient_clip", "patience", "shift", "jitter"),
-            *("count_penalty", "latency_penalty"),
-        ):
+        for name in _NOT_NEGATIVE:
             _require(name, getattr(self, name), 0 <= getattr(self, name) < math.inf, "0 or more")
         neurons = bool(self.hidden) and all(n >= 1 for n in self.hidden)
         _require("hidden", self.hidden, neurons, "numbers of neurons")
