@@ -145,17 +145,26 @@ def parameter(row: Row, name: str) -> str:
     return dict(part.split("=", 1) for part in row.parameters.split())[name]
 
 
-def epochs(rows: Iterable[Row]) -> dict[tuple[str, str], str]:
-    """(data set, model) -> how long it was trained: the standard SNN is capped."""
-    trained = (row for row in rows if row.phase == "accuracy" and row.median is not None)
-    return {(row.case, row.contestant): parameter(row, "epochs") for row in trained}
+def epochs(rows: Iterable[Row]) -> dict[tuple[str, str], int]:
+    """(data set, model) -> how long it was trained, at most: the standard SNN is capped."""
+    found: dict[tuple[str, str], int] = {}
+    for row in rows:
+        if row.phase in TRAINED and row.median is not None:
+            key = row.case, row.contestant
+            found[key] = max(found.get(key, 0), int(parameter(row, "epochs")))
+    return found
 
 
 def by_model(rows: Iterable[Row]) -> dict[tuple[str, str, str], list[float]]:
-    """(data set, model, phase) -> the figures of its seeds."""
+    """(data set, model, phase) -> the figures of its seeds, of the longest runs."""
     found: dict[tuple[str, str, str], list[float]] = {}
+    rows = list(rows)
+    longest = epochs(rows)
     for row in rows:
-        if row.median is not None:
+        shorter = row.phase in TRAINED and (
+            int(parameter(row, "epochs")) < longest.get((row.case, row.contestant), 0)
+        )
+        if row.median is not None and not shorter:
             found.setdefault((row.case, row.contestant, row.phase), []).append(row.median)
     return found
 

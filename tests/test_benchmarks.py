@@ -373,6 +373,14 @@ def test_accuracy_collects_what_training_leaves(tmp_path, monkeypatch):
     assert {row.status for row in rows if row.case == "nonsense"} == {"failed"}
     assert (tmp_path / "figure3.png").exists()
     assert accuracy.comparison(rows)["fashion-mnist-sample"]["speed-up"] > 0
+    (trained,) = [row for row in rows if row.phase == "accuracy" and row.contestant == "fast"
+                  and row.median is not None]  # fmt: skip
+    longer = replace(
+        trained, parameters=trained.parameters.replace("epochs=1 ", "epochs=7 "), median=99.0
+    )
+    of_seven = accuracy.by_model([*rows, longer])  # runs of one and of seven epochs have no mean
+    assert of_seven["fashion-mnist-sample", "fast", "accuracy"] == [99.0]
+    assert accuracy.epochs([longer, *rows])["fashion-mnist-sample", "fast"] == 7
 
 
 @pytest.mark.backend("torch")
