@@ -20,7 +20,7 @@ from .session import Session
 
 BASELINE = Path(__file__).parent / "baseline.json"
 TOLERANCE = 0.4  # a ratio may fall to 60 % of the baseline's
-ROUNDS = 6
+ROUNDS = 5
 MOST_FOREIGN = 0.25  # of the machine, while a baseline is taken
 
 _LOOP = "lean torch loop"
@@ -49,7 +49,7 @@ def run(session: Session, options: Any) -> int:
     found: dict[str, float] = {}
     with Foreign() as foreign:
         for case, bars in session.progress(WATCHED, "case"):
-            measured = measure(case, rounds=5 if session.quick else ROUNDS)
+            measured = measure(case, rounds=3 if session.quick else ROUNDS)
             for bar in bars:
                 name = f"{case.name}: {bar.than} / {bar.faster}"
                 found[name] = measured.ratio(bar)
