@@ -32,7 +32,7 @@ spikes = result.spike_counts[0].mean()
 print(f"test accuracy {accuracy:.1%}, {spikes:.1f} of 200 hidden neurons fire for an image")
 
 confusion = metrics.confusion_matrix(test_labels, result.prediction, 10)
-plot.training_curve(history).savefig(out / "training.png")
+plot.training_curve(history, "test").savefig(out / "training.png")
 plot.confusion(confusion, FASHION_MNIST_CLASSES).savefig(out / "confusion.png")
 sample = plot.activity(test[:1], network, int(test_labels[0]), classes=FASHION_MNIST_CLASSES)
 sample.savefig(out / "activity.png")  # input and hidden rasters, readout potentials

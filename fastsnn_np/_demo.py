@@ -48,7 +48,7 @@ def demo(out: Path, *, epochs: int = 20, seed: int = 0) -> None:
             int(test_y[shown]),
             classes=FASHION_MNIST_CLASSES,
         ),
-        "training.png": plot.training_curve(history),
+        "training.png": plot.training_curve(history, "test"),
     }
     for name, figure in figures.items():
         with replacing(out / name) as temporary:

@@ -20,9 +20,9 @@ from ._namespace import to_numpy
 from .encoding import latency, linear_latency
 from .network import Network
 from .torch import FastSNN, StandardSNN, fit
+from .torch._checkpoint import CHECKPOINTS, last_checkpoint
 from .torch.data import Augment, Batches, pick
 from .torch.recipe import Recipe
-from .torch.training import CHECKPOINTS
 
 _IDENTITY = "recipe.json"
 _CLASSES = {"n-mnist": 10, "shd": 20}
@@ -304,7 +304,7 @@ def _validated(record: dict[str, float]) -> float:
 def _check_unmixed(out: Path, identity: dict[str, Any], resume: bool) -> None:
     """Refuse to mix two runs in one folder; one that has left no checkpoint is none."""
     path = out / _IDENTITY
-    if path.is_file() and any((out / CHECKPOINTS).glob("*.ckpt")):
+    if path.is_file() and last_checkpoint(out / CHECKPOINTS):
         if not resume:
             raise FileExistsError(
                 f"{out} holds a run already: continue it with resume, or choose another folder"

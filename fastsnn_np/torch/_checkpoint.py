@@ -17,6 +17,14 @@ from .._file import replacing
 
 _KEY = "fastsnn_np.checkpoint"
 _VERSION = 1
+CHECKPOINTS = "checkpoints"  #: folder of a run's
+LAST = "last"  #: name of the only one
+
+
+def last_checkpoint(folder: str | os.PathLike[str] | None) -> Path | None:
+    """The checkpoint in `folder`, if there is one."""
+    path = None if folder is None else Path(folder) / f"{LAST}.ckpt"
+    return path if path is not None and path.is_file() else None
 
 
 class SafetensorsIO(CheckpointIO):

@@ -6,7 +6,6 @@ import math
 import os
 import warnings
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, cast
 
 import lightning.pytorch as pl
@@ -14,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ._checkpoint import last_checkpoint
 from .data import Batch, to_device
 from .fast_snn import FastSNN
 from .modules import Activity, as_dense
@@ -284,12 +284,10 @@ class Classifier(pl.LightningModule):
 
     def _why_it_stops(self, step: int, culprit: str | None = None) -> str:
         culprit = self._not_finite() or culprit or "the loss"
-        folder = getattr(self.trainer.checkpoint_callback, "dirpath", None)
-        checkpoint = None if folder is None else Path(folder) / "last.ckpt"
-        kept = checkpoint if checkpoint is not None and checkpoint.is_file() else "none"
+        kept = last_checkpoint(getattr(self.trainer.checkpoint_callback, "dirpath", None))
         return (
             f"training stopped at epoch {self.current_epoch}, step {step}: {culprit} is not "
-            f"finite. Last good checkpoint: {kept}. Lower the learning rate "
+            f"finite. Last good checkpoint: {kept or 'none'}. Lower the learning rate "
             f"({self.learning_rate}) or look for extreme inputs"
         )
 
@@ -297,10 +295,11 @@ class Classifier(pl.LightningModule):
 def architecture(model: FastSNN | StandardSNN) -> dict[str, Any]:
     """What two models must share for the parameters of one to mean the same in the other."""
     found: dict[str, Any] = {"model": type(model).__name__, "sizes": list(model.sizes)}
-    options = ("input_scale", "threshold", "gradient", "slope", "surrogate", "kind")
+    options = "input_scale", "threshold", "gradient", "slope", "surrogate"
+    kinds = "kind", "detach_reset", "single_spike"
     named = [(f"layers.{i}", layer) for i, layer in enumerate(model.layers)]
     for name, part in (*named, ("readout", model.readout)):
-        for option in (*options, "detach_reset", "single_spike"):
+        for option in (*options, *kinds):
             if hasattr(part, option):
                 value = getattr(part, option)
                 found[f"{name}.{option}"] = getattr(value, "__qualname__", value)

@@ -16,14 +16,13 @@ import torch
 from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint, TQDMProgressBar
 
 from .._file import replacing
-from ._checkpoint import SafetensorsIO
+from ._checkpoint import CHECKPOINTS, LAST, SafetensorsIO, last_checkpoint
 from .classifier import Classifier
 from .data import Augment, SpikeData
 from .fast_snn import FastSNN
 from .standard_snn import StandardSNN
 
 History = list[dict[str, float]]
-CHECKPOINTS = "checkpoints"
 
 
 def fit(
@@ -111,15 +110,15 @@ def fit(
     model.train()  # Lightning leaves the mode as it is, and an earlier `fit` has left `eval`
     with _quiet():
         run = trainer(epochs, out=out, progress=progress, device=device, **settings)
-    last = None if out is None else Path(out) / CHECKPOINTS / "last.ckpt"
-    found = str(last) if resume and last is not None and last.is_file() else None
+    folder = None if out is None else Path(out) / CHECKPOINTS
+    found = last_checkpoint(folder) if resume else None
     with _quiet():
         try:
             run.fit(classifier, datamodule=data, ckpt_path=found, weights_only=True)
         except RuntimeError as error:
             if run.world_size == 1 or not _is_lost_connection(error):
                 raise
-            kept = last if last is not None and last.is_file() else "none"
+            kept = last_checkpoint(folder) or "none"
             raise RuntimeError(
                 f"another process of this run has died. Last good checkpoint: {kept}; resume=True "
                 "(--resume) goes on from it, with any number of processes"
@@ -150,7 +149,7 @@ def trainer(
         callbacks.append(
             ModelCheckpoint(
                 folder,
-                filename="last",
+                filename=LAST,
                 save_top_k=1,
                 enable_version_counter=False,
                 save_on_train_epoch_end=True,
