@@ -1,22 +1,23 @@
-"""One small module a library: what the Array API does not give there, and its kernels.
+"""One small module per library: what the Array API does not give there.
 
-A backend module has ``version()``, ``devices()`` (which raises the library's own error where it
-cannot be used) and ``asarray(x, device=None)``, the explicit move of an array to it. What it adds
-is optional and asked for by name with `hook`: ``fft_convolve``, ``scatter_add``, or engines of its
-own, ``layer`` and ``readout``. A library without a module here works all the same.
+A backend says where arrays live. Its module makes one `Backend` record, and `get` gives it by
+name. A library without a module here works all the same, by the Array API alone. How a layer is
+computed is another question, of an engine: see ``fastsnn_np._engine`` and ``backends.event``.
 """
 
 from __future__ import annotations
 
-import importlib
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
 
+from fastsnn_np._namespace import library_name
+from fastsnn_np.backends._record import Backend
+
 if __name__ != "fastsnn_np.backends":
     raise ImportError("import fastsnn_np.backends: a second copy as 'backends' would share nothing")
 
-__all__ = ["CAPABILITIES", "Capability", "Status", "available", "get", "hook", "status"]
+__all__ = ["CAPABILITIES", "Backend", "Capability", "Status", "available", "get", "of", "status"]
 
 
 @dataclass(frozen=True)
@@ -30,9 +31,14 @@ class Capability:
 
 
 CAPABILITIES = {
-    "numpy": Capability("NumPy", ("cpu",), ("dense",), trains=False),
-    "numba": Capability("NumPy", ("cpu",), ("event", "dense kernel"), trains=False),
-    "torch": Capability("Torch", ("cpu", "cuda", "any other of Torch"), ("dense",), trains=True),
+    "numpy": Capability("NumPy", ("cpu",), ("dense", "event"), trains=False),
+    "numba": Capability("NumPy", ("cpu",), ("dense kernel", "event"), trains=False),
+    "torch": Capability(
+        "Torch",
+        ("cpu", "cuda", "any other of Torch"),
+        ("dense", "event on the CPU"),
+        trains=True,
+    ),
     "cupy": Capability("CuPy", ("cuda",), ("dense",), trains=False),
 }
 
@@ -53,8 +59,8 @@ class Status:
         return f"{self.name:<6} {version:<12} {', '.join(self.devices)}"
 
 
-def get(name: str) -> ModuleType:
-    """The backend module called `name`, imported now if it was not before.
+def get(name: str) -> Backend:
+    """The backend called `name`; its library is imported now if it was not before.
 
     Raises
     ------
@@ -63,14 +69,30 @@ def get(name: str) -> ModuleType:
     ImportError
         The library's own error, if it cannot be imported.
     """
-    if name not in CAPABILITIES:
-        raise ValueError(f"no backend {name!r}; known: {', '.join(CAPABILITIES)}")
-    return importlib.import_module(f"fastsnn_np.backends.{name}")
+    match name:
+        case "numpy":
+            from fastsnn_np.backends.numpy import BACKEND
+        case "numba":
+            from fastsnn_np.backends.numba import BACKEND
+        case "torch":
+            from fastsnn_np.backends.torch import BACKEND
+        case "cupy":
+            from fastsnn_np.backends.cupy import BACKEND
+        case _:
+            raise ValueError(f"no backend {name!r}; known: {', '.join(CAPABILITIES)}")
+    return BACKEND
 
 
-def hook(library: str, name: str) -> Any:
-    """The function `name` of the library's backend module, or None if it needs none."""
-    return getattr(get(library), name, None) if library in CAPABILITIES else None
+def of(xp: ModuleType) -> Backend:
+    """The backend of arrays of the namespace `xp`: of any other library, one that adds nothing."""
+    name = library_name(xp)
+    if name in CAPABILITIES:
+        return get(name)
+
+    def asarray(x: Any, device: Any = None) -> Any:
+        return xp.asarray(x, device=device)
+
+    return Backend(name, version=lambda: str(xp.__version__), devices=list, asarray=asarray)
 
 
 def status(name: str) -> Status:
@@ -79,9 +101,9 @@ def status(name: str) -> Status:
         get(name)
     version = None
     try:
-        module = get(name)
-        version = module.version()
-        return Status(name, version, tuple(module.devices()), None)
+        backend = get(name)
+        version = backend.version()
+        return Status(name, version, tuple(backend.devices()), None)
     except Exception as error:  # a broken driver raises anything; it is shown, not hidden
         first_line = (str(error).strip() or "no message").splitlines()[0]
         return Status(name, version, (), f"{type(error).__name__}: {first_line}")

@@ -8,6 +8,7 @@ from typing import Any
 import cupy
 
 from fastsnn_np._namespace import is_torch, to_numpy
+from fastsnn_np.backends._record import Backend
 
 
 def version() -> str:
@@ -51,3 +52,8 @@ def scatter_add(xp: Any, size: int, index: Any, values: Any, device: Any) -> Any
         out = cupy.zeros(size, dtype=values.dtype)
         cupy.add.at(out, index, values)
     return out
+
+
+BACKEND = Backend(
+    "cupy", version, devices, asarray, fft_convolve=fft_convolve, scatter_add=scatter_add
+)

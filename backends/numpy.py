@@ -7,6 +7,7 @@ from typing import Any
 import numpy
 
 from fastsnn_np._namespace import to_numpy
+from fastsnn_np.backends._record import Backend
 
 
 def version() -> str:
@@ -32,3 +33,14 @@ def fft_convolve(xp: Any, x: Any, kernel: Any) -> Any:
 
 def scatter_add(xp: Any, size: int, index: Any, values: Any, device: Any) -> Any:
     return numpy.bincount(index, values, minlength=size).astype(values.dtype, copy=False)
+
+
+BACKEND = Backend(
+    "numpy",
+    version,
+    devices,
+    asarray,
+    fft_convolve=fft_convolve,
+    scatter_add=scatter_add,
+    event="numba",
+)

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 
 from fastsnn_np._namespace import is_cupy, to_numpy
+from fastsnn_np.backends._record import Backend
 
 
 def version() -> str:
@@ -36,3 +37,18 @@ def asarray(x: Any, device: Any = None) -> torch.Tensor:
 def scatter_add(xp: Any, size: int, index: Any, values: Any, device: Any) -> torch.Tensor:
     out = torch.zeros(size, dtype=values.dtype, device=device)
     return out.index_add_(0, index, values)
+
+
+def tracks_gradients(x: torch.Tensor) -> bool:
+    return torch.is_grad_enabled() and x.requires_grad
+
+
+BACKEND = Backend(
+    "torch",
+    version,
+    devices,
+    asarray,
+    scatter_add=scatter_add,
+    tracks_gradients=tracks_gradients,
+    event="numba",  # on the CPU, whose memory NumPy shares
+)

@@ -10,15 +10,12 @@ from ._currents import currents
 from ._decay import beta_from_tau, decay
 from ._doctor import doctor
 from ._first_spike import FirstSpike, first_spike, first_spike_times, g, phi, threshold
-from ._forward import forward, prepare, stream
+from ._forward import Prepared, Result, State, forward, prepare, stream
 from ._layer import LayerOutput, ReadoutOutput, layer, readout
 from ._neuron import normalise
-from ._prepared import Prepared
-from ._result import Result, State
+from ._version import __version__ as __version__
 from .network import Layer, Network, Readout
 from .spikes import Events, SpikeTimes
-
-__version__ = "0.1.0"
 
 __all__ = [
     "Events",
@@ -32,6 +29,7 @@ __all__ = [
     "Result",
     "SpikeTimes",
     "State",
+    "agreement",
     "augment",
     "backends",
     "beta_from_tau",
@@ -57,6 +55,7 @@ __all__ = [
 ]
 
 _LAZY = {  # each costs an import of its own
+    "agreement",
     "augment",
     "bulk",
     "datasets",

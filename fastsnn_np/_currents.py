@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from ._namespace import Array, as_dtype, float_dtype, namespace, require_time_axis
+from ._checks import check_time_axis, check_weights
+from ._namespace import Array, as_dtype, float_dtype, namespace
 
 
 def currents(x: Array, weight: Array, bias: Array | None = None, /) -> Array:
@@ -40,27 +39,9 @@ def currents(x: Array, weight: Array, bias: Array | None = None, /) -> Array:
     """
     xp = namespace(x=x, weight=weight, bias=bias)
     dtype = float_dtype(xp, x=x, weight=weight, bias=bias)
-    require_time_axis("x", x, axes="(..., inputs, time)")
+    check_time_axis("x", x, axes="(..., inputs, time)")
     check_weights(weight, bias, inputs=x.shape[-2])
     out = xp.matmul(as_dtype(xp, weight, dtype), as_dtype(xp, x, dtype))
     if bias is not None:
         out += as_dtype(xp, bias, dtype)[:, None]  # `out` is ours: no argument is modified
     return out
-
-
-def check_weights(weight: Any, bias: Any, *, inputs: int | None = None) -> None:
-    """Refuse weights and biases whose shapes do not fit each other or the number of inputs."""
-    if weight.ndim != 2:
-        raise ValueError(
-            f"weight must have axes (neurons, inputs), got shape {tuple(weight.shape)}"
-        )
-    if inputs is not None and weight.shape[1] != inputs:
-        raise ValueError(
-            f"x has {inputs} neurons and weight {tuple(weight.shape)} expects "
-            f"{weight.shape[1]}: x is laid out (..., neurons, time)"
-        )
-    if bias is not None and tuple(bias.shape) != (weight.shape[0],):
-        raise ValueError(
-            f"bias must have shape ({weight.shape[0]},) to fit weight {tuple(weight.shape)}, "
-            f"got {tuple(bias.shape)}"
-        )

@@ -3,19 +3,11 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 from . import backends
-from ._namespace import (
-    Array,
-    as_dtype,
-    as_parameter,
-    device_of,
-    float_dtype,
-    library_name,
-    namespace,
-    require_time_axis,
-)
+from ._checks import check_beta, check_option, check_time_axis, positive
+from ._namespace import Array, as_dtype, as_parameter, device_of, float_dtype, namespace
 
 InputScale = Literal["normalised", "unit"]
 Method = Literal["block", "fft"]
@@ -70,7 +62,7 @@ def decay(
     """
     beta_array = beta if not isinstance(beta, (int, float)) else None
     xp = namespace(current=current, beta=beta_array, initial_potential=initial_potential)
-    require_time_axis("current", current)
+    check_time_axis("current", current)
     dtype = float_dtype(xp, current=current)
     beta = as_parameter(xp, beta, current, dtype)
     check_beta(xp, beta, neurons=current.shape[-2])
@@ -176,8 +168,8 @@ def _fft(xp: Any, current: Array, beta: Array, scale: Array | None, initial: Arr
     if scale is not None:
         kernel = kernel * scale[..., None]
     kernel = xp.reshape(kernel, (1,) * (current.ndim - kernel.ndim) + tuple(kernel.shape))
-    own = backends.hook(library_name(xp), "fft_convolve")
-    v = (own or _rfft_convolve)(xp, current, kernel)
+    convolve = backends.of(xp).fft_convolve or _rfft_convolve
+    v = convolve(xp, current, kernel)
     if initial is not None:
         v = v + initial[..., None] * powers[..., 1:]
     return v
@@ -210,29 +202,4 @@ def beta_from_tau(tau: float, dt: float = 1.0) -> float:
     >>> round(beta_from_tau(10.0), 6)
     0.904837
     """
-    for name, value in (("tau", tau), ("dt", dt)):
-        if not (isinstance(value, (int, float)) and 0 < value < math.inf):
-            raise ValueError(f"{name} must be positive and finite (ms), got {value}")
-    return math.exp(-dt / tau)
-
-
-def check_beta(xp: Any, beta: Array, *, neurons: int | None = None) -> None:
-    """Refuse a beta outside (0, 1) or of a shape that fits neither all neurons nor each."""
-    if neurons is not None and tuple(beta.shape) not in ((), (neurons,)):
-        raise ValueError(
-            f"beta must be a number or have one value a neuron, shape ({neurons},), "
-            f"got shape {tuple(beta.shape)}"
-        )
-    if not bool(xp.all((beta > 0) & (beta < 1))):
-        raise ValueError(
-            f"beta must lie inside (0, 1) after rounding to {beta.dtype}, got {beta}: "
-            "beta = exp(-dt / tau) reaches 0 or 1 there for a tau far below or above dt"
-        )
-
-
-def check_option(name: str, value: Any, allowed: Any) -> None:
-    """Refuse a string that is none of a Literal's."""
-    if value not in get_args(allowed):
-        raise ValueError(
-            f"{name} must be one of {', '.join(map(repr, get_args(allowed)))}, got {value!r}"
-        )
+    return math.exp(-positive("dt", dt, "ms") / positive("tau", tau, "ms"))

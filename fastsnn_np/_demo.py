@@ -10,10 +10,9 @@ from typing import Any
 import numpy as np
 
 from . import agreement, backends, plot, reference
-from ._file import replacing
-from ._forward import forward
+from ._forward import Result, forward
 from ._namespace import to_numpy
-from ._result import Result
+from ._storage import replacing
 from .datasets import FASHION_MNIST_CLASSES, fashion_mnist_sample
 from .encoding import latency
 from .network import Network

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from ._namespace import Array, as_dtype, device_of, namespace, require_time_axis
+from ._checks import check_time_axis
+from ._namespace import Array, as_dtype, device_of, namespace
 
 
 class FirstSpike(NamedTuple):
@@ -117,7 +118,7 @@ def first_spike(potential: Array, /, threshold: float = 1.0) -> FirstSpike:
     array([1, 3], dtype=int32)
     """
     xp = namespace(potential=potential)
-    require_time_axis("potential", potential)
+    check_time_axis("potential", potential)
     crossing = potential > threshold
     count = xp.cumulative_sum(xp.astype(crossing, xp.int32), axis=-1, dtype=xp.int32)
     before = xp.astype(count == 0, xp.int32)
@@ -131,7 +132,7 @@ def first_spike_times(potential: Array, /, threshold: float = 1.0) -> Array:
     in place of a running sum over integers.
     """
     xp = namespace(potential=potential)
-    require_time_axis("potential", potential)
+    check_time_axis("potential", potential)
     crossing = potential > threshold
     first = xp.argmax(xp.astype(crossing, xp.uint8), axis=-1)
     never = xp.asarray(potential.shape[-1], dtype=xp.int32, device=device_of(potential))

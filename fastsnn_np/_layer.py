@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any, Literal, NamedTuple
 
+from ._checks import check_option
 from ._currents import currents
-from ._decay import InputScale, Method, check_option, decay
+from ._decay import InputScale, Method, decay
 from ._first_spike import first_spike_times
 from ._namespace import Array, namespace
 

@@ -104,14 +104,6 @@ def as_parameter(xp: Any, value: Any, like: Array, dtype: Any) -> Array:
     return xp.asarray(value, dtype=dtype, device=device_of(like))
 
 
-def require_time_axis(name: str, x: Array, *, axes: str = "(..., neurons, time)") -> None:
-    """Refuse an array without neurons and time axes, or without any time step."""
-    if x.ndim < 2:
-        raise ValueError(f"{name} must have axes {axes}, got shape {tuple(x.shape)}")
-    if x.shape[-1] == 0:
-        raise ValueError(f"{name} must have at least one time step, got shape {tuple(x.shape)}")
-
-
 def is_torch(x: object) -> bool:
     return bool(compat.is_torch_array(x))
 

@@ -14,10 +14,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ._forward import Layout, _in_layout, prepare
+from ._forward import Layout, Prepared, Result, prepare
+from ._forward._input import in_layout
 from ._namespace import to_numpy
-from ._prepared import Prepared
-from ._result import Result
 from .network import Network
 from .spikes import Events, SpikeTimes
 
@@ -194,7 +193,7 @@ def forward_iter(
     for number, batch in enumerate(batches):
         x, labels = batch if isinstance(batch, (tuple, list)) and len(batch) == 2 else (batch, None)
         try:
-            x = _in_layout(x, layout)
+            x = in_layout(x, layout)
             shape = _neurons_and_steps(x)
             if first is not None and shape != first:
                 raise ValueError(

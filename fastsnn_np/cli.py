@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from . import __version__
 from ._doctor import doctor
+from ._version import __version__
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ._events import check_steps
+from ._checks import check_steps
 from ._namespace import Array, as_dtype, float_dtype, namespace
 from .spikes import SpikeTimes
 

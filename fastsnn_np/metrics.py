@@ -12,9 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from ._forward import prepare
+from ._forward import Result, prepare
 from ._namespace import to_numpy
-from ._result import Result
 from .network import Layer, Network, Readout
 from .spikes import Events, SpikeTimes
 

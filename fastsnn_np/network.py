@@ -5,25 +5,27 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass, fields, replace
+from typing import Any, ClassVar
 
 import numpy as np
 
 from . import backends
-from ._currents import check_weights
-from ._decay import InputScale, beta_from_tau, check_beta, check_option
+from ._checks import check_beta, check_finite, check_option, check_weights, finite, positive
+from ._decay import InputScale, beta_from_tau
 from ._layer import ReadoutKind
-from ._namespace import Array, as_parameter, float_dtype, namespace
+from ._namespace import Array, as_parameter, float_dtype, namespace, to_numpy
+from ._storage import Format
 
 __all__ = ["Layer", "Network", "Readout"]
 
 TAU_HIDDEN, TAU_READOUT = 10.0, 20.0  # ms, Table 1
-_ARRAYS = ("weight", "bias", "beta")
+ARRAYS = ("weight", "bias", "beta")  # the fields of a part that are arrays
+_FORMAT = Format("network", version=1)
 
 
 @dataclass(frozen=True, eq=False)
-class _Neurons:
+class _Parameters:
     """What hidden layers and readouts share: a synaptic matrix and leaky neurons behind it."""
 
     weight: Array
@@ -54,8 +56,8 @@ class _Neurons:
                 check_finite(f"the {self._kind}'s {name}", array)
             object.__setattr__(self, name, array)
 
-    _default_tau = math.nan
-    _kind = "layer"
+    _default_tau: ClassVar = math.nan
+    _kind: ClassVar = "layer"
 
     @property
     def n_inputs(self) -> int:
@@ -67,7 +69,7 @@ class _Neurons:
 
 
 @dataclass(frozen=True, eq=False)
-class Layer(_Neurons):
+class Layer(_Parameters):
     """A hidden layer of neurons that fire at most once.
 
     Parameters
@@ -96,12 +98,11 @@ class Layer(_Neurons):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not math.isfinite(self.threshold):
-            raise ValueError(f"threshold must be finite, got {self.threshold}")
+        object.__setattr__(self, "threshold", finite("threshold", self.threshold))
 
 
 @dataclass(frozen=True, eq=False)
-class Readout(_Neurons):
+class Readout(_Parameters):
     """The last layer: neurons that never fire, read out by their potential.
 
     Parameters
@@ -168,8 +169,7 @@ class Network:
                 raise TypeError(
                     f"layer {i} is {before.weight.dtype} and layer {i + 1} {after.weight.dtype}"
                 )
-        if not 0 < self.dt < math.inf:
-            raise ValueError(f"dt must be positive and finite (ms), got {self.dt}")
+        object.__setattr__(self, "dt", positive("dt", self.dt, "ms"))
 
     @classmethod
     def random(
@@ -228,24 +228,25 @@ class Network:
 
     def to(self, backend: str, device: Any = None) -> Network:
         """The same network with its parameters moved to a backend's arrays."""
-        module = backends.get(backend)
-        move = getattr(module, "as_parameter", module.asarray)
+        record = backends.get(backend)
+        move = record.as_parameter or record.asarray
         return self.mapped(lambda array: move(array, device))
 
     def mapped(self, move: Callable[[Array], Array]) -> Network:
         """The same network with every parameter passed through `move`."""
 
         def moved(part: Any) -> Any:
-            arrays = {name: getattr(part, name) for name in _ARRAYS}
+            arrays = {name: getattr(part, name) for name in ARRAYS}
             return replace(part, **{k: None if a is None else move(a) for k, a in arrays.items()})
 
-        return Network(tuple(map(moved, self.layers)), moved(self.readout), self.dt)
+        return replace(self, layers=tuple(map(moved, self.layers)), readout=moved(self.readout))
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the network as a safetensors file, through a temporary name. See `load`."""
-        from . import _file
-
-        _file.save(self, path)
+        arrays: dict[str, Any] = {}
+        layers = [_described(part, f"layers.{i}", arrays) for i, part in enumerate(self.layers)]
+        readout = _described(self.readout, "readout", arrays)
+        _FORMAT.write(path, {"dt": self.dt, "layers": layers, "readout": readout}, arrays)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Network:
@@ -258,22 +259,30 @@ class Network:
         OSError
             If it cannot be read.
         """
-        from . import _file
+        header, arrays = _FORMAT.read(path)
+        try:
+            layers = [
+                Layer(**_group(arrays, f"layers.{i}"), **options)
+                for i, options in enumerate(header["layers"])
+            ]
+            readout = Readout(**_group(arrays, "readout"), **header["readout"])
+            return cls(tuple(layers), readout, header["dt"])
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
+            raise ValueError(f"{path} does not describe a network: {error}") from error
 
-        return _file.load(path)
+
+def _described(part: Layer | Readout, prefix: str, arrays: dict[str, Any]) -> dict[str, Any]:
+    """The options of a part for the file's header; its arrays go to `arrays`."""
+    options = {}
+    for field in fields(part):
+        value = getattr(part, field.name)
+        if field.name not in ARRAYS:
+            options[field.name] = value
+        elif value is not None:
+            arrays[f"{prefix}.{field.name}"] = np.ascontiguousarray(to_numpy(value))
+    return options
 
 
-def check_finite(name: str, array: Array) -> None:
-    """Refuse NaN and infinity, and say where the first one stands.
-
-    Raises
-    ------
-    ValueError
-        If there is one.
-    """
-    xp = namespace(array=array)
-    bad = ~xp.isfinite(array)
-    if bool(xp.any(bad)):
-        flat = int(xp.argmax(xp.reshape(xp.astype(bad, xp.uint8), (-1,))))
-        at = tuple(int(i) for i in np.unravel_index(flat, tuple(array.shape)))
-        raise ValueError(f"{name} holds {float(array[at])} at index {at}")
+def _group(arrays: dict[str, Any], prefix: str) -> dict[str, Any]:
+    group = {"weight": arrays[f"{prefix}.weight"], "beta": arrays[f"{prefix}.beta"]}
+    return {**group, "bias": arrays.get(f"{prefix}.bias")}

@@ -6,8 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ._forward import forward
-from ._result import Result
+from ._forward import Result, forward
 from .metrics import LatencyToDecision
 from .network import Network
 from .spikes import Events, SpikeTimes

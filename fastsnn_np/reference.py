@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ._jit import njit
 from ._layer import LayerOutput, ReadoutOutput
-from .backends._jit import njit
 
 __all__ = ["StandardOutput", "layer", "readout", "standard_layer"]
 

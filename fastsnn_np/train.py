@@ -14,9 +14,9 @@ import torch
 from lightning.pytorch.utilities import rank_zero_only
 
 from . import augment, datasets, metrics, plot
-from ._file import replacing
 from ._forward import forward
 from ._namespace import to_numpy
+from ._storage import replacing
 from .encoding import latency, linear_latency
 from .network import Network
 from .torch import FastSNN, StandardSNN, fit

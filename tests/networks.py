@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 from hypothesis import strategies as st
 
-from fastsnn_np import reference
+import fastsnn_np as fs
+from fastsnn_np import backends, reference
+from fastsnn_np._engine import LayerOptions, ReadoutOptions
 
 SCALES = ("normalised", "unit")
 
@@ -90,4 +92,17 @@ def cases(draw: st.DrawFn) -> Case:
         beta=draw(st.sampled_from([(0.01, 0.1), (0.5, 0.9), (0.99, 0.999), (0.01, 0.999)])),
         input_scale=draw(st.sampled_from(SCALES)),
         density=draw(st.sampled_from([0.0, 0.02, 0.3, 1.0])),
+    )
+
+
+def on_events(part: fs.Layer | fs.Readout) -> Any:
+    """A layer or readout made ready by the event engine."""
+    from fastsnn_np.backends.event.engine import EventEngine
+
+    engine = EventEngine(backends.get("numpy"))
+    if isinstance(part, fs.Layer):
+        options = LayerOptions(part.beta, part.threshold, part.input_scale)
+        return engine.layer(part.weight, part.bias, options, method="block")
+    return engine.readout(
+        part.weight, part.bias, ReadoutOptions(part.beta, part.kind, part.input_scale)
     )

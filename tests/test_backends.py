@@ -119,12 +119,16 @@ def test_cupy_imports_and_says_what_is_missing():
             fs.forward(np.ones((1, 1, 1)), backend="cupy")
 
 
+def cupy_module():
+    return importlib.import_module("fastsnn_np.backends.cupy")
+
+
 @pytest.mark.backend("cupy")
 @pytest.mark.parametrize(("text", "index"), [("cuda", 0), ("cuda:2", 2), (1, 1), ("3", 3)])
 def test_cupy_devices(text, index):
-    assert backends.get("cupy")._index(text) == index
+    assert cupy_module()._index(text) == index
     with pytest.raises(ValueError, match="'cuda', 'cuda:N' or N, got 'cpu'"):
-        backends.get("cupy")._index("cpu")
+        cupy_module()._index("cpu")
 
 
 @pytest.mark.backend("cupy")
@@ -135,7 +139,7 @@ def test_cupy_hooks_on_a_stand_in(monkeypatch, rng):
 
     import scipy.signal
 
-    module = backends.get("cupy")
+    module = cupy_module()
     if module.cupy.cuda.is_available():
         pytest.skip("a GPU is here: the hooks run in the core's tests")
     monkeypatch.setattr(module, "cupy", np)
@@ -156,14 +160,14 @@ def test_cupy_hooks_on_a_stand_in(monkeypatch, rng):
 @pytest.mark.backend("numba")
 class TestKernels:
     SPIKES = "fs.forward(np.full((4, 3, 9), 8.0), backend='numba').spike_times[0].tolist()"
-    SETUP = "import numpy as np, fastsnn_np as fs; from fastsnn_np.backends import _jit\n"
+    SETUP = "import numpy as np, fastsnn_np as fs; from fastsnn_np import _jit\n"
 
     def test_is_not_the_reference(self):
         from fastsnn_np import reference
+        from fastsnn_np.backends.event import fused
 
-        numba = backends.get("numba")
-        assert numba.layer is not reference.layer
-        assert "reference" not in Path(numba.__file__).read_text().replace(
+        assert fused.layer is not reference.layer
+        assert "reference" not in Path(fused.__file__).read_text().replace(
             "fastsnn_np.reference", ""
         )
 
@@ -204,13 +208,13 @@ class TestKernels:
 
     def test_kept_on_disk(self, tmp_path):
         env = {"NUMBA_CACHE_DIR": str(tmp_path)}
-        code = self.SETUP + f"{self.SPIKES}\nfrom fastsnn_np.backends import numba as n\n"
-        code += "print(n._hidden._builds[True].stats.cache_hits)"
+        code = self.SETUP + f"{self.SPIKES}\nfrom fastsnn_np.backends.event import fused as n\n"
+        code += "print(n._layer._builds[True].stats.cache_hits)"
         run(code, env=env)
         assert sum(hits != 0 for hits in eval_counts(run(code, env=env))) == 1
 
     def test_nowhere_to_keep_it(self, monkeypatch, caplog):
-        from fastsnn_np.backends import _jit
+        from fastsnn_np import _jit
 
         real = _jit.numba.njit
 
@@ -239,7 +243,7 @@ class TestKernels:
         assert run(code, env=env) == "[[1]]"
 
     def test_a_long_wait_is_announced(self, monkeypatch, caplog):
-        from fastsnn_np.backends import _jit
+        from fastsnn_np import _jit
 
         monkeypatch.setattr(_jit, "_ANNOUNCE_AFTER_S", 0.0)
         kernel = _jit.Kernel(_slow_kernel)

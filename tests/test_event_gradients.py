@@ -190,12 +190,12 @@ def test_double_backward_is_refused():
 
 def test_weights_are_not_copied():
     """Stored as the kernels read them: no transposition a step, in the optimiser neither."""
-    from fastsnn_np.backends import events
+    from fastsnn_np.backends.event import layers
 
     model = FastSNN([6, 5, 3], engine="event")
     weight = model.layers[0].weight
     assert weight.shape == (5, 6)
-    held = events.weights_of(weight.detach().numpy(), None, 0.5, "unit").weight
+    held = layers.weights_of(weight.detach().numpy(), None, 0.5, "unit").weight
     assert np.shares_memory(held, weight.detach().numpy())
     model(torch.ones(1, 6, 4)).sum().backward()
     assert weight.grad.stride() == weight.stride()

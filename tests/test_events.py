@@ -11,11 +11,13 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from networks import SCALES, make
+from networks import SCALES, make, on_events
 from test_properties import compare
 
 import fastsnn_np as fs
-from fastsnn_np import agreement, backends, reference
+from fastsnn_np import agreement, reference
+from fastsnn_np.backends.event import fused
+from fastsnn_np.backends.event import layers as engine
 
 pytestmark = pytest.mark.backend("numba")
 # A few examples only where the kernels run as plain Python or with checks
@@ -24,7 +26,7 @@ EXAMPLES = settings(max_examples=10 if SLOW else 60)
 
 
 def bound(case, **options):
-    return backends.get("numba").bind(
+    return on_events(
         fs.Layer(case.weight, case.bias, case.beta, input_scale=case.input_scale, **options)
     )
 
@@ -75,7 +77,7 @@ def test_whole_networks(seed, depth, steps, density, kind, scale):
     network = fs.Network.random(sizes, seed=seed, readout=kind, input_scale=scale)
     for layer in network.layers:
         layer.weight[:] *= gain
-    run = backends.get("numba").bind
+    run = on_events
     spikes = fs.Events.from_dense(rng.random((3, sizes[0], steps)) < density)
     for layer in network.layers:
         judge = reference.layer(
@@ -116,8 +118,8 @@ def test_few_neurons_are_left_to_rounding():
 def test_exactly_on_the_threshold_does_not_fire():
     x = fs.Events.from_dense(np.array([[[2.0, 1.0, 1.0, 1.5]]]))
     layer = fs.Layer(np.ones((1, 1)), beta=0.5, input_scale="normalised")
-    assert backends.get("numba").bind(layer)(x).times.tolist() == [[3]]
-    dense = backends.get("numba").layer(x.to_dense(), beta=0.5)
+    assert on_events(layer)(x).times.tolist() == [[3]]
+    dense = fused.layer(x.to_dense(), beta=0.5)
     assert dense.times.tolist() == [[3]]
 
 
@@ -127,34 +129,30 @@ def test_silence_ends_in_zero():
     x = np.zeros((1, 1, 400), np.float32)
     x[..., 0] = 1
     layer = fs.Layer(np.full((1, 1), 0.5, np.float32), beta=0.5)
-    run = backends.get("numba").bind(layer)
+    run = on_events(layer)
     for form in (fs.Events.from_dense(x), x):
         v = run(form, return_potential=True).potential
         assert v[0, 0, 100] > 0
         assert ((v == 0) | (v >= tiny)).all()
-    dense = backends.get("numba").layer(x, beta=0.5, return_potential=True).potential
+    dense = fused.layer(x, beta=0.5, return_potential=True).potential
     assert ((dense == 0) | (dense >= tiny)).all()
 
 
 def test_a_tied_maximum_belongs_to_its_first_step():
-    from fastsnn_np.backends import events
-
     readout = fs.Readout(
         np.ones((1, 1), np.float32), beta=0.5, kind="max", input_scale="normalised"
     )
-    weights = events.weights_of(readout.weight, None, readout.beta, "normalised")
-    rows = events.rows_of(np.array([[[0.0, 2.0, 1.0, 1.0]]], np.float32), np.float32)
-    assert events.readout(rows, weights, summed=False).where.tolist() == [[1]]
+    weights = engine.weights_of(readout.weight, None, readout.beta, "normalised")
+    rows = engine.rows_of(np.array([[[0.0, 2.0, 1.0, 1.0]]], np.float32), np.float32)
+    assert engine.readout(rows, weights, summed=False).where.tolist() == [[1]]
 
 
 @pytest.mark.parametrize("dtype", [np.bool_, np.uint8, np.float32, np.float64])
 def test_dense_to_events(rng, dtype):
-    from fastsnn_np.backends import events
-
     x = (rng.integers(0, 3, (5, 7, 20)) * (rng.random((5, 7, 20)) < 0.2)).astype(dtype)
-    rows = events.rows_of(x, np.float32)
+    rows = engine.rows_of(x, np.float32)
     values = rows.values if rows.values.size else None
-    again = fs.Events(rows.ptr, rows.indices, 7, values)
+    again = fs.Events(rows.indptr, rows.indices, 7, values)
     np.testing.assert_array_equal(again.to_dense(), x.astype(np.float32))
 
 
@@ -180,8 +178,8 @@ def test_odd_input():
     assert fs.forward(nothing, shallow, backend="numba").logits.shape == (3, 2)
     with pytest.raises(ValueError, match=r"x has 5 neurons .* expects 4"):
         fs.forward(nothing, fs.Network.random([4, 2]), backend="numba")
-    with pytest.raises(ValueError, match="x has 5 neurons and the weights expect 4"):
-        backends.get("numba").bind(fs.Layer(np.ones((2, 4))))(nothing)
+    with pytest.raises(ValueError, match="x has 5 neurons and the layer expects 4"):
+        on_events(fs.Layer(np.ones((2, 4))))(nothing)
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
@@ -222,11 +220,11 @@ def test_bounds_checks_can_fail(tmp_path):
     """What the session tests-bounds relies on: a planted access out of bounds turns it red."""
     code = (
         "import numpy as np, fastsnn_np as fs\n"
-        "from fastsnn_np.backends import events\n"
-        "rows = events.rows_of(np.ones((1, 3, 4), np.float32), np.float32)\n"
+        "from fastsnn_np.backends.event import layers as engine\n"
+        "rows = engine.rows_of(np.ones((1, 3, 4), np.float32), np.float32)\n"
         "rows.indices[5] = 3000\n"
-        "weights = events.weights_of(np.ones((2, 3), np.float32), None, 0.5, 'unit')\n"
-        "events.hidden(rows, weights, threshold=1e9)\n"
+        "weights = engine.weights_of(np.ones((2, 3), np.float32), None, 0.5, 'unit')\n"
+        "engine.layer(rows, weights, threshold=1e9)\n"
     )
     env = {
         **os.environ,

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from networks import SCALES, cases, make
 
 import fastsnn_np as fs
-from fastsnn_np import agreement, backends
+from fastsnn_np import agreement
+from fastsnn_np.backends.event import fused
 
 SHARED = settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
@@ -33,7 +34,7 @@ def dense_core(lib, case, method):
 
 
 def numba_kernel(case):
-    out = backends.get("numba").layer(
+    out = fused.layer(
         case.x,
         case.weight,
         case.bias,

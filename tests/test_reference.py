@@ -64,11 +64,12 @@ def test_readout(rng):
     np.testing.assert_allclose(reference.readout(x, beta=0.8, kind="max").logits, v.max(-1))
 
 
-@pytest.mark.parametrize("engine", ["reference", "backends.get('numba')"])
+@pytest.mark.parametrize("engine", ["reference", "fused"])
 def test_without_jit(engine):
     """The loops are Python: the same answers with the compiler switched off."""
     code = (
-        "import numpy as np, fastsnn_np as fs; from fastsnn_np import backends, reference\n"
+        "import numpy as np, fastsnn_np as fs; from fastsnn_np import reference\n"
+        "from fastsnn_np.backends.event import fused\n"
         f"engine = {engine}\n"
         "x = np.random.default_rng(0).standard_normal((2, 3, 9)) * 3\n"
         "out = engine.layer(x, beta=0.5, return_potential=True)\n"

@@ -139,7 +139,7 @@ BAD_EVENTS = [
     ({"indices": [0, 1]}, TypeError, "NumPy array, got list"),
     ({"indices": np.array([[0, 1]])}, ValueError, "one axis"),
     ({"n_neurons": 0}, ValueError, "at least 1"),
-    ({"values": np.array([1.0])}, ValueError, "one value an event"),
+    ({"values": np.array([1.0])}, ValueError, "one value per event"),
     ({"values": np.array([1.0, np.nan])}, ValueError, r"values\[1\] is nan"),
     ({"values": np.array([1, 2])}, TypeError, "float32 or float64"),
 ]
@@ -157,11 +157,11 @@ BAD_ARRAYS = [
     ({"step": [-1, 0]}, "step must lie in"),
     ({"neuron": [0, 5]}, "neuron must lie in 0 ... 1"),
     ({"sample": [0, 3], "n_samples": 2}, "sample must lie in 0 ... 1"),
-    ({"neuron": [0]}, "one value an event"),
+    ({"neuron": [0]}, "one value per event"),
     ({"n_steps": 0}, "n_steps must be a whole number of at least 1"),
     ({"binary": True, "values": [1.0, 2.0]}, "give no values"),
-    ({"values": [1.0]}, r"one value an event, 2, got shape \(1,\)"),
-    ({"values": [1.0, 2.0, 3.0]}, r"one value an event, 2, got shape \(3,\)"),
+    ({"values": [1.0]}, r"one value per event, 2, got shape \(1,\)"),
+    ({"values": [1.0, 2.0, 3.0]}, r"one value per event, 2, got shape \(3,\)"),
 ]
 
 

@@ -166,9 +166,9 @@ def test_checkpoints_that_are_none(task, tmp_path):
     pickled = tmp_path / "pickled"
     torch.save({"state_dict": {}}, pickled)
     cases = [
-        (good[: len(good) // 2], "truncated or no checkpoint"),
-        (b"", "truncated or no checkpoint"),
-        (pickled.read_bytes(), "truncated or no checkpoint"),
+        (good[: len(good) // 2], "truncated or no safetensors file"),
+        (b"", "truncated or no safetensors file"),
+        (pickled.read_bytes(), "truncated or no safetensors file"),
         (good.replace(b'\\"version\\": 1', b'\\"version\\": 9'), "version 9.*install a newer one"),
         (good[:8] + b"{" + b" " * (size - 2) + b"}" + good[8 + size :], "truncated"),
     ]

@@ -12,12 +12,12 @@ from typing import Any
 
 import numpy as np
 
-from .._file import replacing
+from .._storage import Format
 from ..spikes import Events
 from ._sources import user_cache
 
-_KEY = "fastsnn_np.recordings"
-_VERSION = 1  # of this format and of the readers: a change of either makes old files unknown
+# the version of the format and of the readers: a change of either makes old files unknown
+_FORMAT = Format("recordings", version=1, unmarked=1)
 
 _log = logging.getLogger("fastsnn_np")
 
@@ -51,7 +51,7 @@ def cached(
 
 
 def _key(files: Iterable[Path], options: dict[str, Any]) -> str:
-    digest = hashlib.sha256(json.dumps([_VERSION, options], sort_keys=True).encode())
+    digest = hashlib.sha256(json.dumps([_FORMAT.version, options], sort_keys=True).encode())
     for file in files:
         status = file.stat()
         digest.update(f"{file.absolute()}|{status.st_size}|{status.st_mtime_ns}\n".encode())
@@ -59,8 +59,6 @@ def _key(files: Iterable[Path], options: dict[str, Any]) -> str:
 
 
 def _write(path: Path, key: str, events: Events, labels: Any) -> None:
-    from safetensors.numpy import save_file
-
     counts = np.diff(events.indptr, axis=1)
     small = np.uint16 if events.n_neurons <= 1 << 16 else np.int32
     arrays = {
@@ -69,17 +67,12 @@ def _write(path: Path, key: str, events: Events, labels: Any) -> None:
         "labels": labels,
     }
     header = {"key": key, "n_neurons": events.n_neurons, "sums": _sums(arrays)}
-    with replacing(path) as temporary:
-        save_file(arrays, temporary, metadata={_KEY: json.dumps(header)})
+    _FORMAT.write(path, header, arrays)
 
 
 def _read(path: Path, key: str) -> tuple[Events, Any]:
-    from safetensors import SafetensorError, safe_open
-
+    header, arrays = _FORMAT.read(path)
     try:
-        with safe_open(path, framework="numpy") as file:
-            header = json.loads((file.metadata() or {})[_KEY])
-            arrays = {name: file.get_tensor(name) for name in ("counts", "indices", "labels")}
         if header["key"] != key or header["sums"] != _sums(arrays):
             raise ValueError("its contents are not what its header says")
         counts = arrays["counts"]
@@ -89,9 +82,9 @@ def _read(path: Path, key: str) -> tuple[Events, Any]:
         ends = np.cumsum(indptr[:, -1])
         indptr[1:] += ends[:-1, None]
         events = Events.unchecked(indptr, arrays["indices"].astype(np.int32), header["n_neurons"])
-    except (SafetensorError, KeyError, TypeError) as error:
+        return events, arrays["labels"]
+    except (KeyError, TypeError) as error:
         raise ValueError(f"{error!r}") from error
-    return events, arrays["labels"]
 
 
 def _sums(arrays: dict[str, Any]) -> dict[str, int]:

@@ -10,7 +10,7 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
-from .._events import check_steps
+from .._checks import check_steps
 from ..spikes import Events
 
 Polarities = Literal["merged", "both"]

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
 from typing import Any
 
 import torch
 from lightning.pytorch.plugins.io import CheckpointIO
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
-from .._file import replacing
+from .._storage import Format
 
-_KEY = "fastsnn_np.checkpoint"
-_VERSION = 1
+_FORMAT = Format("checkpoint", version=1, framework="pt")
 CHECKPOINTS = "checkpoints"  #: folder of a run's
 LAST = "last"  #: name of the only one
 
@@ -47,10 +43,9 @@ class SafetensorsIO(CheckpointIO):
             If it holds something that is no tensor, number, string, list or dict.
         """
         tensors: dict[str, Tensor] = {}
-        tree = {"version": _VERSION, "checkpoint": _packed(checkpoint, tensors, "checkpoint")}
+        tree = _packed(checkpoint, tensors, "checkpoint")
         Path(path).parent.mkdir(parents=True, exist_ok=True)
-        with replacing(path) as temporary:
-            save_file(tensors, temporary, metadata={_KEY: json.dumps(tree)})
+        _FORMAT.write(path, {"checkpoint": tree}, tensors)
 
     def load_checkpoint(
         self,
@@ -67,24 +62,10 @@ class SafetensorsIO(CheckpointIO):
         ValueError
             If it is truncated, foreign, or of a newer version.
         """
-        path = Path(path)
-        path.open("rb").close()  # Python's own error for a missing file or a folder
+        header, tensors = _FORMAT.read(path)
         try:
-            with safe_open(path, framework="pt") as file:
-                metadata = (file.metadata() or {}).get(_KEY)
-                if metadata is None:
-                    raise ValueError(f"{path} is a safetensors file, but no fastsnn_np checkpoint")
-                tree = json.loads(metadata)
-                if tree["version"] != _VERSION:
-                    raise ValueError(
-                        f"{path} has checkpoint version {tree['version']}, this fastsnn_np reads "
-                        f"{_VERSION}: install a newer one"
-                    )
-                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            checkpoint: dict[str, Any] = _unpacked(tree["checkpoint"], tensors)
-        except SafetensorError as error:
-            raise ValueError(f"{path} is truncated or no checkpoint: {error}") from error
-        except (KeyError, TypeError, json.JSONDecodeError) as error:
+            checkpoint: dict[str, Any] = _unpacked(header["checkpoint"], tensors)
+        except (KeyError, TypeError, ValueError) as error:
             raise ValueError(f"{path} has a damaged checkpoint header: {error!r}") from error
         return checkpoint
 

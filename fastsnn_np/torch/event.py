@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from .. import backends
-from ..backends import events as engine
+from ..backends.event import layers as engine
 from ..spikes import Events, SpikeTimes
 from .functional import once
 from .modules import Activity, Dropped
@@ -67,14 +67,14 @@ class _Network(torch.autograd.Function):
         dtype = backends.get("numpy").asarray(parameters[0]).dtype
         *hidden, last = _weights(parameters, options)
         rows = _rows(sparse if dense is None else dense, dtype)
-        steps = rows.ptr.shape[1] - 1
+        steps = rows.indptr.shape[1] - 1
         kept: list[Any] = []
         activities: list[Tensor] = []
         for i, weights in enumerate(hidden):
             keep = None
             if options.keep == "potential" and any(ctx.needs_input_grad):
-                keep = _take(options.buffers, (len(rows.ptr), steps, len(weights.beta)), dtype)
-            out = engine.hidden(rows, weights, threshold=options.thresholds[i], keep=keep)
+                keep = _take(options.buffers, (len(rows.indptr), steps, len(weights.beta)), dtype)
+            out = engine.layer(rows, weights, threshold=options.thresholds[i], keep=keep)
             kept.append((rows, weights, out))
             if options.activity:
                 activities += _activity(out.times, steps, dtype)
@@ -105,7 +105,7 @@ class _Network(torch.autograd.Function):
             above = np.ascontiguousarray(weights.weight.T)
             rows, weights, out = hidden[i]
             dropped = options.dropped[i]
-            found = engine.hidden_backward(
+            found = engine.layer_backward(
                 rows,
                 weights,
                 out,

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from .. import network as _network
-from .._decay import InputScale, check_option
+from .._checks import check_option, check_time_axis
+from .._decay import InputScale
 from .._layer import ReadoutKind
-from .._namespace import require_time_axis
 from ..spikes import Events, SpikeTimes
 from .functional import Gradient, Surrogate, check_gradient
 from .modules import Activity, Dropped, FastLIF, Readout, as_dense, checked_sizes
@@ -195,7 +195,7 @@ class FastSNN(nn.Module):
         hidden = self.hidden()
         parts = (*hidden, self.readout)
         if isinstance(x, Tensor):
-            require_time_axis("x", x)
+            check_time_axis("x", x)
         options = Options(
             [layer.threshold for layer in hidden],
             [layer.gradient == "paper" for layer in hidden],

@@ -10,7 +10,7 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor
 
-from .._decay import check_option
+from .._checks import check_option
 from .._first_spike import first_spike as _first_spike
 
 Gradient = Literal["straight_through", "paper"]

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from .. import network as _network
+from .._checks import check_beta, check_option, check_time_axis
 from .._currents import currents
-from .._decay import InputScale, beta_from_tau, check_beta, check_option, decay_unchecked
+from .._decay import InputScale, beta_from_tau, decay_unchecked
 from .._layer import ReadoutKind
-from .._namespace import require_time_axis
 from ..backends.torch import asarray
 from ..spikes import Events, SpikeTimes
 from .functional import Gradient, Surrogate, check_gradient, first_spike
@@ -105,7 +105,7 @@ class _Neurons(nn.Module):
 
     def current(self, x: Tensor) -> Tensor:
         """Input currents (..., neurons, time) in the dtype of beta; autocast is for them alone."""
-        require_time_axis("x", x)
+        check_time_axis("x", x)
         current: Tensor = currents(x, self.weight, self.bias)
         return current.to(self.beta.dtype)
 

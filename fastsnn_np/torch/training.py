@@ -15,7 +15,7 @@ import lightning.pytorch as pl
 import torch
 from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint, TQDMProgressBar
 
-from .._file import replacing
+from .._storage import replacing
 from ._checkpoint import CHECKPOINTS, LAST, SafetensorsIO, last_checkpoint
 from .classifier import Classifier
 from .data import Augment, SpikeData

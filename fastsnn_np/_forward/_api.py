@@ -1,29 +1,26 @@
-"""`forward`: a network, or one layer of neurons, on whatever the input is and wherever it lives."""
+"""`forward`, `prepare` and `stream`."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import nullcontext
-from dataclasses import replace
-from typing import Any, Literal
+from functools import partial
+from typing import Any
 
 import numpy as np
 
-from ._decay import Method, check_option
-from ._namespace import Array, namespace
-from ._prepared import Prepared
-from ._result import Result, State
-from .network import Network
-from .spikes import Events, SpikeTimes
-
-Layout = Literal["bnt", "btn", "tbn"]
-_AXES = {
-    "bnt": "(batch, neurons, time)",
-    "btn": "(batch, time, neurons)",
-    "tbn": "(time, batch, neurons)",
-}
-_ORDER = {"btn": (0, 2, 1), "tbn": (1, 2, 0)}
+from .. import backends
+from .._checks import check_option, whole
+from .._decay import Method
+from .._engine import EngineName
+from .._namespace import Array, device_of, is_array, library_name, namespace
+from ..network import Network
+from ..spikes import Events, SpikeTimes
+from ._chain import Options
+from ._input import Layout, batches, in_layout
+from ._prepared import Chosen, Prepared, run_layer
+from ._results import Result, State, joined
 
 
 def forward(
@@ -32,6 +29,7 @@ def forward(
     *,
     backend: str | None = None,
     device: Any = None,
+    engine: EngineName = "auto",
     layout: Layout = "bnt",
     method: Method = "block",
     return_potential: bool = False,
@@ -40,6 +38,7 @@ def forward(
     progress: bool = False,
     state: State | None = None,
     return_state: bool = False,
+    explain: bool = False,
 ) -> Result:
     """Run single-spike neurons on input spikes or currents.
 
@@ -56,11 +55,17 @@ def forward(
         is computed where `x` is, in any Array API library, and nothing is moved.
     device : optional
         A device of that backend, such as ``"cuda:1"``; only with `backend`.
+    engine : {"auto", "dense", "event"}
+        How layers are computed: "dense" by matrix products, on any arrays; "event" at a cost that
+        follows the spikes, on NumPy arrays and on Torch tensors on the CPU. "auto" takes the event
+        engine for `SpikeTimes` and `Events` where it can, and the dense one otherwise;
+        ``backend="numba"`` also for a dense `x` with few non-zero entries.
+        ``result.engine`` says which it was.
     layout : {"bnt", "btn", "tbn"}
         Order of the axes of a dense `x`: b is the batch, n the neurons, t the time.
     method : {"block", "fft"}
-        How hidden layers compute the potential, see `decay`. ``backend="numba"`` has a way of its
-        own and refuses "fft".
+        How the dense engine computes the potential of hidden layers, see `decay`.
+        ``backend="numba"`` and the event engine have a way of their own and refuse "fft".
     return_potential : bool
         Whether every layer's potential at every step is returned.
     check_finite : bool
@@ -76,6 +81,8 @@ def forward(
         Neurons that have fired stay silent, and the logits count all steps so far.
     return_state : bool
         Whether the result carries a `State` to continue from; so it does where `state` is given.
+    explain : bool
+        Whether to log which engine was taken and why (logger "fastsnn_np").
 
     Returns
     -------
@@ -84,7 +91,8 @@ def forward(
     Raises
     ------
     ValueError
-        For a shape, layout, option or value that does not fit.
+        For a shape, layout, option or value that does not fit, or for ``engine="event"`` where the
+        event engine cannot compute this; the message says why.
     TypeError
         For half precision, for something that is no array, or for `x` and `network` in different
         libraries without a `backend`.
@@ -103,26 +111,25 @@ def forward(
         raise ValueError(f"device={device!r} needs backend=...: without one nothing is moved")
     check_option("layout", layout, Layout)
     check_option("method", method, Method)
-    if batch_size is not None and not (isinstance(batch_size, int) and batch_size >= 1):
-        raise ValueError(f"batch_size must be a whole number of at least 1, got {batch_size!r}")
+    check_option("engine", engine, EngineName)
+    if batch_size is not None:
+        batch_size = whole("batch_size", batch_size)
     if batch_size is not None and (state is not None or return_state):
         raise ValueError("a state belongs to one batch: give no batch_size with it")
-    run = Prepared(
-        network,
-        beside=x,
-        backend=backend,
-        device=device,
-        method=method,
-        return_potential=return_potential,
-        return_state=return_state,
-        check=check_finite,
-    )
-    x = _in_layout(x, layout, run.network)
-    size = batch_size or max(_length(x), 1)
+    options = Options(return_potential, return_state, check_finite, explain)
+    chosen = Chosen(backend, device, engine, method)
+    run: Callable[..., Result]
+    if network is None:
+        x = in_layout(x, layout)
+        run = partial(run_layer, chosen=chosen, options=options)
+    else:
+        network = _loaded(network, beside=x if backend is None else None)
+        x = in_layout(x, layout, network)
+        run = Prepared(network, chosen, options)
     # What NumPy would warn of is looked for below, in every library, and raised.
     with np.errstate(invalid="ignore", over="ignore") if check_finite else nullcontext():
-        parts = [run(part, state) for part in _batches(x, size, progress)]
-    return parts[0] if len(parts) == 1 else _joined(parts)
+        parts = [run(part, state) for part in batches(x, batch_size, progress)]
+    return parts[0] if len(parts) == 1 else joined(parts)
 
 
 def prepare(
@@ -130,10 +137,12 @@ def prepare(
     *,
     backend: str = "numba",
     device: Any = None,
+    engine: EngineName = "auto",
     method: Method = "block",
     return_potential: bool = False,
     return_state: bool = False,
     check_finite: bool = True,
+    explain: bool = False,
 ) -> Prepared:
     """A network made ready: checked, moved and laid out once, for many calls with little in each.
 
@@ -153,15 +162,9 @@ def prepare(
     (1, 2)
     """
     check_option("method", method, Method)
-    return Prepared(
-        network,
-        backend=backend,
-        device=device,
-        method=method,
-        return_potential=return_potential,
-        return_state=return_state,
-        check=check_finite,
-    )
+    check_option("engine", engine, EngineName)
+    options = Options(return_potential, return_state, check_finite, explain)
+    return Prepared(_loaded(network), Chosen(backend, device, engine, method), options)
 
 
 def stream(
@@ -170,13 +173,15 @@ def stream(
     *,
     backend: str = "numba",
     device: Any = None,
+    engine: EngineName = "auto",
     state: State | None = None,
+    explain: bool = False,
 ) -> Iterator[Result]:
     """Run a recording that never ends, chunk by chunk of time; memory does not grow with it.
 
     Parameters
     ----------
-    network, backend, device
+    network, backend, device, engine, explain
         As in `forward`.
     chunks : iterable of arrays, SpikeTimes or Events
         Consecutive stretches of time of the same samples, each (batch, neurons, time) and of any
@@ -187,7 +192,7 @@ def stream(
     Yields
     ------
     Result
-        One a chunk. ``spike_times`` are steps within the chunk; ``state.spike_times`` count from
+        One per chunk. ``spike_times`` are steps within the chunk; ``state.spike_times`` count from
         the first chunk's start, and logits and prediction are those of everything so far.
 
     Examples
@@ -198,71 +203,26 @@ def stream(
     >>> [result.state.step for result in stream(network, chunks, backend="numpy")]
     [50, 100, 150, 200]
     """
-    run = prepare(network, backend=backend, device=device, return_state=True)
+    run = prepare(
+        network, backend=backend, device=device, engine=engine, return_state=True, explain=explain
+    )
     for chunk in chunks:
-        result = run(_in_layout(chunk, "bnt"), state)
+        result = run(in_layout(chunk, "bnt"), state)
         state = result.state
         yield result
 
 
-def _in_layout(x: Any, layout: str, network: Network | None = None) -> Any:
-    if isinstance(x, (SpikeTimes, Events)):
-        if layout != "bnt":
-            raise ValueError(f"layout={layout!r} is for dense arrays, x is {type(x).__name__}")
-        return x
-    xp = namespace(x=x)
-    if x.ndim != 3:
-        raise ValueError(
-            f"x has shape {tuple(x.shape)}, layout {layout!r} expects {_AXES[layout]}"
-            + ("; add a batch axis with x[None]" if x.ndim == 2 and layout != "tbn" else "")
+def _loaded(network: Any, *, beside: Any = None) -> Network:
+    """The network, or that of a file; its arrays go to the library and device of `beside`."""
+    if isinstance(network, Network):
+        return network
+    if not isinstance(network, (str, os.PathLike)):
+        raise TypeError(
+            f"network must be a fastsnn_np.Network or a path, got {type(network).__name__}"
         )
-    given = tuple(x.shape)
-    x = xp.permute_dims(x, _ORDER[layout]) if layout in _ORDER else x
-    if network is not None and x.shape[-2] != network.sizes[0]:
-        raise ValueError(
-            f"x has {x.shape[-2]} neurons and {x.shape[-1]} steps, since its shape is {given} and "
-            f"layout {layout!r} is {_AXES[layout]}; the network expects {network.sizes[0]} neurons"
-        )
-    if x.shape[-1] == 0 or x.shape[-2] == 0:
-        raise ValueError(
-            f"x has {x.shape[-2]} neurons and {x.shape[-1]} steps in layout {layout!r}, "
-            f"{_AXES[layout]}: at least one of each is needed"
-        )
-    return x
-
-
-def _length(x: Any) -> int:
-    return len(x) if isinstance(x, (SpikeTimes, Events)) else int(x.shape[0])
-
-
-def _batches(x: Any, size: int, progress: bool) -> Iterator[Any]:
-    count = _length(x)
-    starts: Any = range(0, count, size) if count else [0]
-    if progress:
-        try:
-            from tqdm import tqdm
-        except ImportError as error:
-            raise ImportError(f"progress=True needs tqdm ({error}): pip install tqdm") from error
-        starts = tqdm(starts, unit="batch")
-    for start in starts:
-        yield x if size >= count else x[start : start + size]
-
-
-def _joined(parts: list[Result]) -> Result:
-    """The results of several batches as one."""
-
-    def join(name: str) -> Any:
-        values = [getattr(part, name) for part in parts]
-        if values[0] is None:
-            return None
-        if isinstance(values[0], tuple):
-            return tuple(_concat(layer) for layer in zip(*values, strict=True))
-        return _concat(values)
-
-    names = ("spike_times", "spike_counts", "logits", "prediction", "potentials")
-    return replace(parts[0], **{name: join(name) for name in names})
-
-
-def _concat(arrays: Any) -> Array:
-    xp = namespace(first=arrays[0])
-    return xp.concat(list(arrays), axis=0)
+    loaded = Network.load(network)
+    like = beside.times if isinstance(beside, SpikeTimes) else beside
+    if not is_array(like) or library_name(namespace(x=like)) == "numpy":
+        return loaded
+    asarray = backends.of(namespace(x=like)).asarray
+    return loaded.mapped(lambda array: asarray(array, device_of(like)))

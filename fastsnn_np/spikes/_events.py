@@ -7,12 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from . import backends
-from ._namespace import Array, device_of, library_name, namespace, require_time_axis, to_numpy
+from .. import backends
+from .._checks import check_samples, check_steps, check_time_axis
+from .._namespace import Array, device_of, namespace, to_numpy
 from ._scatter import add_repeated, gather
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Events:
     """Every event of every sample, sorted by time, in compressed rows, in host memory.
 
@@ -89,7 +90,7 @@ class Events:
         if self.values is not None:
             if self.values.shape != self.indices.shape:
                 raise ValueError(
-                    f"Events.values must have one value an event, shape {self.indices.shape}, "
+                    f"Events.values must have one value per event, shape {self.indices.shape}, "
                     f"got {self.values.shape}"
                 )
             if self.values.dtype not in (np.float32, np.float64):
@@ -180,7 +181,7 @@ class Events:
         values: Any = None,
         binary: bool = False,
     ) -> Events:
-        """Events from one step, one neuron and one sample number an event, in any order.
+        """Events from one step, one neuron and one sample number per event, in any order.
 
         Parameters
         ----------
@@ -199,7 +200,7 @@ class Events:
         ValueError
             If a number is out of range or the arrays differ in length.
         """
-        check_steps(n_steps)
+        n_steps = check_steps(n_steps)
         step, neuron = np.asarray(step), np.asarray(neuron)
         sample = np.zeros(step.shape, np.int64) if sample is None else np.asarray(sample)
         n_samples = (
@@ -212,7 +213,7 @@ class Events:
         )
         for name, array, bound in bounds:
             if array.shape != step.shape or array.ndim != 1:
-                raise ValueError(f"{name} must have one value an event, got shape {array.shape}")
+                raise ValueError(f"{name} must have one value per event, got shape {array.shape}")
             if array.size and not np.issubdtype(array.dtype, np.integer):
                 raise TypeError(f"{name} must be integers, got dtype {array.dtype}")
             if array.size and not (array.min() >= 0 and array.max() < bound):
@@ -225,7 +226,7 @@ class Events:
             values = _as_values(values)
             if values.shape != step.shape:
                 raise ValueError(
-                    f"values must have one value an event, {len(step)}, got shape {values.shape}"
+                    f"values must have one value per event, {len(step)}, got shape {values.shape}"
                 )
         step, neuron, sample = (a.astype(np.int64) for a in (step, neuron, sample))
         row = sample * n_steps + step
@@ -244,7 +245,7 @@ class Events:
     @classmethod
     def from_dense(cls, x: Array) -> Events:
         """Every non-zero entry of a dense (batch, neurons, time) array, of any library."""
-        require_time_axis("x", x, axes="(batch, neurons, time)")
+        check_time_axis("x", x, axes="(batch, neurons, time)")
         host = to_numpy(x)
         if host.ndim != 3:
             raise ValueError(f"x must have axes (batch, neurons, time), got shape {host.shape}")
@@ -281,7 +282,7 @@ class Events:
         sample, step = np.divmod(row, self.n_steps)
         flat = (sample * self.n_neurons + self.indices) * self.n_steps + step
         values = np.ones(len(flat), np.float32) if self.values is None else self.values
-        scatter_add = backends.hook(library_name(xp), "scatter_add")
+        scatter_add = backends.of(xp).scatter_add
         if scatter_add is None:  # gather, which every library has: the standard has no scatter
             flat, values = add_repeated(flat, values)
             scatter_add = gather
@@ -293,26 +294,3 @@ class Events:
 def _as_values(values: Any) -> Any:
     values = np.asarray(values)
     return values if values.dtype in (np.float32, np.float64) else values.astype(np.float32)
-
-
-def check_steps(n_steps: int) -> None:
-    """Refuse a number of time steps below one, or that int32 spike times cannot hold."""
-    if not (isinstance(n_steps, (int, np.integer)) and 1 <= n_steps < 2**31):
-        raise ValueError(
-            f"n_steps must be a whole number of at least 1 and below 2^31, got {n_steps!r}"
-        )
-
-
-def check_samples(samples: Any, n_samples: int) -> Any:
-    """Numbers of samples as an array, each 0 <= number < n_samples."""
-    samples = np.asarray(samples)
-    if samples.ndim != 1 or (samples.size and not np.issubdtype(samples.dtype, np.integer)):
-        raise TypeError(
-            "samples must be integers along one axis, "
-            f"got dtype {samples.dtype} and shape {samples.shape}"
-        )
-    if samples.size and not (samples.min() >= 0 and samples.max() < n_samples):
-        raise IndexError(
-            f"samples must lie in 0 ... {n_samples - 1}, got {samples.min()} to {samples.max()}"
-        )
-    return samples.astype(np.int64)

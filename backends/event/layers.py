@@ -1,8 +1,8 @@
-"""The event engine: layers whose cost follows the spikes, on NumPy arrays.
+"""One layer on the events, forward and backward, on NumPy arrays.
 
-`rows_of` brings any input into the kernels' form, `hidden` and `readout` run one layer forward,
-`hidden_backward` and `readout_backward` give its gradients in closed form. Everything is validated
-here; the kernels in ``_event_kernels`` and ``_event_sorting`` check nothing.
+`rows_of` brings any input into the kernels' form, `layer` and `readout` run one layer forward,
+`layer_backward` and `readout_backward` give its gradients in closed form. Everything is validated
+here; the kernels in ``kernels`` and ``sorting`` check nothing.
 """
 
 from __future__ import annotations
@@ -12,11 +12,10 @@ from typing import Any, NamedTuple
 import numba
 import numpy as np
 
-from fastsnn_np._currents import check_weights
-from fastsnn_np._decay import InputScale, check_beta, check_option
+from fastsnn_np._checks import check_beta, check_neurons, check_option, check_weights
+from fastsnn_np._decay import InputScale
 from fastsnn_np._namespace import float_dtype
-from fastsnn_np.backends import _event_kernels as kernels
-from fastsnn_np.backends import _event_sorting as sorting
+from fastsnn_np.backends.event import kernels, sorting
 from fastsnn_np.spikes import Events, SpikeTimes
 
 _NARROWEST = 32  # neurons a tile, below which walking the events costs more than adding rows
@@ -24,9 +23,12 @@ _SMALL = 300_000  # operations, some 50 us, below which waking threads costs mor
 
 
 class Rows(NamedTuple):
-    """Events as the kernels read them: those of sample b, step t are ptr[b, t] : ptr[b, t + 1]."""
+    """Events as the kernels read them.
 
-    ptr: Any  #: int64 (batch, steps + 1)
+    Those of sample b at step t are indptr[b, t] : indptr[b, t + 1].
+    """
+
+    indptr: Any  #: int64 (batch, steps + 1)
     indices: Any  #: int32
     values: Any  #: of the working dtype; empty if every event is of size 1
     n_inputs: int
@@ -43,7 +45,7 @@ class Weights(NamedTuple):
     tiny: Any  #: the smallest normal number of the dtype
 
 
-class Hidden(NamedTuple):
+class LayerRun(NamedTuple):
     """What a hidden layer gives, and what its backward pass needs."""
 
     times: Any
@@ -51,7 +53,7 @@ class Hidden(NamedTuple):
     potential: Any  #: (batch, steps, neurons), time before neurons; empty unless kept
 
 
-class Readout(NamedTuple):
+class ReadoutRun(NamedTuple):
     """What a readout gives, and what its backward pass needs."""
 
     logits: Any
@@ -61,7 +63,7 @@ class Readout(NamedTuple):
 
 
 class Gradients(NamedTuple):
-    """Of one layer; `current` is dL/dI (batch, steps, neurons), or empty."""
+    """Gradients of one layer; `current` is dL/dI (batch, steps, neurons), or empty."""
 
     weight: Any  #: (inputs, neurons)
     bias: Any
@@ -78,30 +80,30 @@ def rows_of(x: Any, dtype: Any) -> Rows:
         return rows_of_times(np.ascontiguousarray(x.times), x.n_steps, dtype)
     x = np.ascontiguousarray(x)
     batch, neurons, steps = x.shape
-    ptr = np.empty((batch, steps + 1), np.int64)
-    sorting.count_events(x, ptr)
-    ptr[:, 0] = 0
-    ptr[1:, 0] = ptr[:-1, 1:].sum(axis=1).cumsum()
-    np.cumsum(ptr, axis=1, out=ptr)
-    count = int(ptr[-1, -1]) if batch else 0
+    indptr = np.empty((batch, steps + 1), np.int64)
+    sorting.count_events(x, indptr)
+    indptr[:, 0] = 0
+    indptr[1:, 0] = indptr[:-1, 1:].sum(axis=1).cumsum()
+    np.cumsum(indptr, axis=1, out=indptr)
+    count = int(indptr[-1, -1]) if batch else 0
     indices = np.empty(count, np.int32)
     values = np.empty(0 if x.dtype == np.bool_ else count, dtype)
-    sorting.fill_events(x, ptr, indices, values)
-    return Rows(ptr, indices, values, neurons)
+    sorting.fill_events(x, indptr, indices, values)
+    return Rows(indptr, indices, values, neurons)
 
 
 def rows_of_times(times: Any, steps: int, dtype: Any) -> Rows:
     """Spike times (batch, neurons), known to be right, as rows of events."""
     batch, neurons = times.shape
-    ptr = np.empty((batch, steps + 1), np.int64)
+    indptr = np.empty((batch, steps + 1), np.int64)
     indices = np.empty(batch * neurons, np.int32)
-    sorting.sort_times(times, steps, ptr, indices, small=8 * batch * neurons < _SMALL)
-    return Rows(ptr, indices, np.empty(0, dtype), neurons)
+    sorting.sort_times(times, steps, indptr, indices, small=8 * batch * neurons < _SMALL)
+    return Rows(indptr, indices, np.empty(0, dtype), neurons)
 
 
 def by_input(rows: Rows) -> tuple[Any, Any, Any]:
     """The events in the order of their inputs, for sums over each input's events."""
-    pointers = np.empty((rows.ptr.shape[0], rows.n_inputs + 1), np.int64)
+    pointers = np.empty((rows.indptr.shape[0], rows.n_inputs + 1), np.int64)
     steps, sizes = np.empty_like(rows.indices), np.empty_like(rows.values)
     sorting.sort_by_input(rows[:3], pointers, steps, sizes)
     return pointers, steps, sizes
@@ -123,7 +125,7 @@ def weights_of(weight: Any, bias: Any, beta: Any, input_scale: InputScale) -> We
     return Weights(np.ascontiguousarray(weight.T, dtype), bias, beta, scale, unit, tiny)
 
 
-def hidden(
+def layer(
     rows: Rows,
     weights: Weights,
     *,
@@ -131,7 +133,7 @@ def hidden(
     initial: Any = None,
     to_the_end: bool = False,
     keep: Any = None,
-) -> Hidden:
+) -> LayerRun:
     """One hidden layer forward; V is written to `keep`, (batch, steps, neurons), if it is given."""
     batch, neurons, initial, tiny = _shapes(rows, weights, initial)
     dtype = weights.weight.dtype
@@ -139,7 +141,7 @@ def hidden(
     final = np.empty((batch, neurons), dtype)
     potential = np.empty((0, 0, 0), dtype) if keep is None else keep
     width = _tile(weights, items=batch)
-    kernels.hidden(
+    kernels.layer(
         rows[:3],
         weights[:4],
         initial,
@@ -152,13 +154,13 @@ def hidden(
         potential,
         small=_is_small(rows, weights),
     )
-    return Hidden(times, final, potential)
+    return LayerRun(times, final, potential)
 
 
 def readout(
     rows: Rows, weights: Weights, *, summed: bool, initial: Any = None, keep: Any = None
-) -> Readout:
-    """The readout forward; `keep` as in `hidden`."""
+) -> ReadoutRun:
+    """The readout forward; `keep` as in `layer`."""
     batch, classes, initial, tiny = _shapes(rows, weights, initial)
     dtype = weights.weight.dtype
     logits, final = np.empty((2, batch, classes), dtype)
@@ -168,17 +170,23 @@ def readout(
     outputs = (logits, where, final, potential)
     width = _tile(weights, items=batch)
     kernels.readout(rows[:3], weights[:4], initial, tiny, width, summed, *outputs, small=small)
-    return Readout(*outputs)
+    return ReadoutRun(*outputs)
 
 
 def readout_backward(
-    rows: Rows, weights: Weights, out: Readout, dlogits: Any, *, summed: bool, initial: Any = None
+    rows: Rows,
+    weights: Weights,
+    out: ReadoutRun,
+    dlogits: Any,
+    *,
+    summed: bool,
+    initial: Any = None,
 ) -> Gradients:
     """Gradients of the readout from those of its logits."""
     batch, classes, initial, tiny = _shapes(rows, weights, initial)
     shares = min(numba.get_num_threads(), max(batch, 1))
     gradients = _empty_gradients(weights, shares)
-    current = np.empty((batch, rows.ptr.shape[1] - 1, classes), weights.weight.dtype)
+    current = np.empty((batch, rows.indptr.shape[1] - 1, classes), weights.weight.dtype)
     gradients = gradients._replace(current=current)
     kernels.readout_backward(
         rows[:3],
@@ -194,10 +202,10 @@ def readout_backward(
     return _summed(gradients, weights)
 
 
-def hidden_backward(
+def layer_backward(
     rows: Rows,
     weights: Weights,
-    out: Hidden,
+    out: LayerRun,
     above: Any,
     above_weight: Any,
     *,
@@ -216,13 +224,13 @@ def hidden_backward(
     of each sample's number of spikes and sum of spike times, two arrays (batch,).
     """
     batch, neurons, initial, tiny = _shapes(rows, weights, initial)
-    dtype, steps = weights.weight.dtype, rows.ptr.shape[1] - 1
+    dtype, steps = weights.weight.dtype, rows.indptr.shape[1] - 1
     shares = min(numba.get_num_threads(), max(batch, 1))
     width = _tile(weights, items=shares)
     gradients = _empty_gradients(weights, shares)
     if keep_current:
         gradients = gradients._replace(current=np.empty((batch, steps, neurons), dtype))
-    kernels.hidden_backward(
+    kernels.layer_backward(
         rows[:3],
         by_input(rows),
         weights[:4],
@@ -240,11 +248,10 @@ def hidden_backward(
 
 
 def _shapes(rows: Rows, weights: Weights, initial: Any) -> tuple[int, int, Any, Any]:
-    batch = rows.ptr.shape[0]
+    batch = rows.indptr.shape[0]
     inputs, neurons = weights.weight.shape
     dtype = weights.weight.dtype
-    if rows.n_inputs != inputs:
-        raise ValueError(f"x has {rows.n_inputs} neurons and the weights expect {inputs}")
+    check_neurons(rows.n_inputs, inputs, "the layer")
     if initial is None:
         initial = np.zeros((batch, neurons), dtype)
     else:
@@ -261,7 +268,7 @@ def _tile(weights: Weights, *, items: int) -> int:
 
 
 def _is_small(rows: Rows, weights: Weights) -> bool:
-    work = len(rows.indices) + 4 * rows.ptr.size  # a step costs about what four events do
+    work = len(rows.indices) + 4 * rows.indptr.size  # a step costs about what four events do
     return bool(work * weights.weight.shape[1] < _SMALL)
 
 

@@ -2,8 +2,8 @@
 
 One item of work is a tile of neurons and one sample, or a share of the samples: the tile's weights
 stay in cache while the events stream by. Weights lie transposed, (inputs, neurons), so that an
-event adds one contiguous row. Events are rows of `ptr` into `indices`, see `fastsnn_np.Events`; the
-row pointers of one sample need not touch those of the next.
+event adds one contiguous row. Events are rows of `indptr` into `indices`, see `fastsnn_np.Events`;
+the row pointers of one sample need not touch those of the next.
 
 Kernels and their helpers share a file because Numba's cache does not see a change in another one.
 """
@@ -13,7 +13,7 @@ from __future__ import annotations
 import numba
 import numpy as np
 
-from fastsnn_np.backends._jit import Kernel, helper
+from fastsnn_np._jit import Kernel, helper
 
 # One flat scratch array holds all vectors of a tile, WIDEST apart. Distances that are constants let
 # LLVM prove the vectors disjoint and vectorise loops over many of them at once.
@@ -38,8 +38,8 @@ def own_part(s, first, n, bias, beta, scale):
 @helper
 def drive(b, t, rows, weight, first, n, s):
     """acc = bias + the weight rows of the events of a step, eight to a pass over acc (eq. 4)."""
-    ptr, indices, values = rows
-    e, end = ptr[b, t], ptr[b, t + 1]
+    indptr, indices, values = rows
+    e, end = indptr[b, t], indptr[b, t + 1]
     if e == end:
         return  # `leak` takes the bias then
     last = first + n
@@ -87,12 +87,12 @@ def leak(n, s, tiny, from_bias):
 @helper
 def replay(b, rows, weight, initial, tiny, first, n, s, v):
     """The potential of one tile of one sample: v[t + 1] at step t, v[0] before the first."""
-    ptr = rows[0]
+    indptr = rows[0]
     for i in range(n):
         s[V + i] = v[0, i] = initial[b, first + i]
     for t in range(v.shape[0] - 1):
         drive(b, t, rows, weight, first, n, s)
-        leak(n, s, tiny, ptr[b, t] == ptr[b, t + 1])
+        leak(n, s, tiny, indptr[b, t] == indptr[b, t + 1])
         for i in range(n):
             v[t + 1, i] = s[V + i]
 
@@ -119,7 +119,7 @@ def collect(steps, rows, first, n, s):
 
 
 @helper
-def gather(start, stop, order, di, gradient, first, n):
+def accumulate(start, stop, order, di, gradient, first, n):
     """dW[input, tile] += the sum of dL/dI over the input's events in samples start ... stop - 1.
 
     A row of dW, which is far away, is fetched once for all these samples.
@@ -157,11 +157,11 @@ def gather(start, stop, order, di, gradient, first, n):
 
 
 @Kernel
-def hidden(rows, weights, initial, tiny, width, threshold, to_the_end, times, final, potential):
+def layer(rows, weights, initial, tiny, width, threshold, to_the_end, times, final, potential):
     """First spike times; a sample whose neurons have all fired stops, unless `to_the_end`."""
-    ptr = rows[0]
+    indptr = rows[0]
     weight, bias, beta, scale = weights
-    batch, steps = ptr.shape[0], ptr.shape[1] - 1
+    batch, steps = indptr.shape[0], indptr.shape[1] - 1
     neurons = weight.shape[1]
     tiles = (neurons + width - 1) // width
     for item in numba.prange(tiles * batch):
@@ -175,7 +175,7 @@ def hidden(rows, weights, initial, tiny, width, threshold, to_the_end, times, fi
             s[V + i] = initial[b, first + i]
         for t in range(steps):
             drive(b, t, rows, weight, first, n, s)
-            leak(n, s, tiny, ptr[b, t] == ptr[b, t + 1])
+            leak(n, s, tiny, indptr[b, t] == indptr[b, t + 1])
             for i in range(n):
                 crossing = np.int32(t) if s[V + i] > threshold else never  # eq. 3
                 fired[i] = min(fired[i], crossing)  # eq. 6
@@ -190,9 +190,9 @@ def hidden(rows, weights, initial, tiny, width, threshold, to_the_end, times, fi
 @Kernel
 def readout(rows, weights, initial, tiny, width, summed, logits, where, final, potential):
     """Sum or maximum of V over time, and the first step of the maximum."""
-    ptr = rows[0]
+    indptr = rows[0]
     weight, bias, beta, scale = weights
-    batch, steps = ptr.shape[0], ptr.shape[1] - 1
+    batch, steps = indptr.shape[0], indptr.shape[1] - 1
     classes = weight.shape[1]
     tiles = (classes + width - 1) // width
     for item in numba.prange(tiles * batch):
@@ -205,7 +205,7 @@ def readout(rows, weights, initial, tiny, width, summed, logits, where, final, p
             logits[b, first + i] = 0
         for t in range(steps):
             drive(b, t, rows, weight, first, n, s)
-            leak(n, s, tiny, ptr[b, t] == ptr[b, t + 1])
+            leak(n, s, tiny, indptr[b, t] == indptr[b, t + 1])
             for i in range(n):
                 c = first + i
                 if summed:
@@ -221,11 +221,11 @@ def readout(rows, weights, initial, tiny, width, summed, logits, where, final, p
 @Kernel
 def readout_backward(rows, order, weights, initial, tiny, width, unit, logits, gradients):
     """From dL/dlogits to dL/dI at every step and the readout's own gradients."""
-    ptr = rows[0]
+    indptr = rows[0]
     weight, bias, beta, scale = weights
     summed, where, dlogits = logits
     dweight, dbias, dbeta, dcurrent = gradients
-    batch, steps = ptr.shape[0], ptr.shape[1] - 1
+    batch, steps = indptr.shape[0], indptr.shape[1] - 1
     classes, shares = weight.shape[1], dweight.shape[0]
     tiles = (classes + width - 1) // width
     now_counts = weight.dtype.type(0 if unit else 1)
@@ -252,14 +252,14 @@ def readout_backward(rows, order, weights, initial, tiny, width, unit, logits, g
                     s[DBETA + i] += q * (v[t, i] - now_counts * v[t + 1, i])
             dcurrent[b, :, first : first + n] = di
             if b + 1 == stop or b + 1 - start == GROUP:
-                gather(start, b + 1, order, group, dweight[share], first, n)
+                accumulate(start, b + 1, order, group, dweight[share], first, n)
                 start = b + 1
         dbias[share, first : first + n] = s[DBIAS : DBIAS + n]
         dbeta[share, first : first + n] = s[DBETA : DBETA + n]
 
 
 @Kernel
-def hidden_backward(
+def layer_backward(
     rows, order, weights, initial, tiny, width, unit, spike, kept, above, activity, gradients
 ):
     """From dL/dI of the layer above to this layer's gradients, in one reverse sweep.
@@ -270,14 +270,14 @@ def hidden_backward(
     silence counts as T. Nothing is written but the gradients; V is kept in `potential`, or replayed
     tile by tile.
     """
-    ptr = rows[0]
+    indptr = rows[0]
     weight, bias, beta, scale = weights
     threshold, slope, paper = spike
     times, potential = kept
     dabove, above_weight, dropout = above
     dcount, dlatency = activity
     dweight, dbias, dbeta, dcurrent = gradients
-    batch, steps = ptr.shape[0], ptr.shape[1] - 1
+    batch, steps = indptr.shape[0], indptr.shape[1] - 1
     neurons, shares = weight.shape[1], dweight.shape[0]
     tiles = (neurons + width - 1) // width
     zero, one = weight.dtype.type(0), weight.dtype.type(1)
@@ -327,7 +327,7 @@ def hidden_backward(
             if dcurrent.shape[0]:
                 dcurrent[b, :, first : first + n] = di
             if b + 1 == stop or b + 1 - start == GROUP:
-                gather(start, b + 1, order, group, dweight[share], first, n)
+                accumulate(start, b + 1, order, group, dweight[share], first, n)
                 start = b + 1
         dbias[share, first : first + n] = s[DBIAS : DBIAS + n]
         dbeta[share, first : first + n] = s[DBETA : DBETA + n]

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ._namespace import Array
+from .._namespace import Array
 
 
 def add_repeated(index: Any, values: Any) -> tuple[Any, Any]:

@@ -1,13 +1,4 @@
-"""Two sparse forms of spikes, and their exact conversions to and from a dense array.
-
-===============  ==========================================  =======================
-form             holds                                       for
-===============  ==========================================  =======================
-dense array      (batch, neurons, time)                      analogue input, autograd
-`SpikeTimes`     one step a neuron, or "never"               neurons that fire once
-`Events`         every event of every sample, by time        recordings
-===============  ==========================================  =======================
-"""
+"""At most one spike per neuron: what `spikes` makes public as `SpikeTimes`."""
 
 from __future__ import annotations
 
@@ -16,16 +7,14 @@ from typing import Any
 
 import numpy as np
 
-from ._events import Events, check_samples, check_steps
-from ._first_spike import first_spike_times
-from ._namespace import Array, device_of, is_array, namespace, require_time_axis, to_numpy
-
-__all__ = ["Events", "SpikeTimes"]
+from .._checks import check_samples, check_steps, check_time_axis
+from .._namespace import Array, device_of, namespace, to_numpy
+from ._events import Events
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class SpikeTimes:
-    """At most one spike a neuron: its step, or `n_steps` for never.
+    """At most one spike per neuron: its step, or `n_steps` for never.
 
     Parameters
     ----------
@@ -54,7 +43,7 @@ class SpikeTimes:
 
     def __post_init__(self) -> None:
         xp = namespace(times=self.times)
-        check_steps(self.n_steps)
+        object.__setattr__(self, "n_steps", check_steps(self.n_steps))
         if self.times.ndim != 2:
             raise ValueError(
                 f"times must have axes (batch, neurons), got shape {tuple(self.times.shape)}"
@@ -115,13 +104,15 @@ class SpikeTimes:
             If a neuron is non-zero at two steps, or at one with a value other than 1.
         """
         xp = namespace(x=x)
-        require_time_axis("x", x, axes="(batch, neurons, time)")
+        check_time_axis("x", x, axes="(batch, neurons, time)")
         fired = xp.astype(x != 0, xp.int32)
         if bool(xp.any(xp.sum(fired, axis=-1) > 1)):
             raise ValueError("a neuron fires more than once: use Events.from_dense")
         if bool(xp.any((x != 0) & (x != 1))):
             raise ValueError("SpikeTimes holds spikes of size 1: use Events.from_dense")
-        return cls(first_spike_times(fired, 0), x.shape[-1])
+        first = xp.astype(xp.argmax(fired, axis=-1), xp.int32)
+        never = xp.full_like(first, x.shape[-1])
+        return cls(xp.where(xp.any(x != 0, axis=-1), first, never), x.shape[-1])
 
     def to_dense(self, dtype: Any = None) -> Array:
         """Spikes as a (batch, neurons, time) array of 0 and 1, float32 unless `dtype` is given."""
@@ -141,8 +132,3 @@ class SpikeTimes:
             n_neurons=self.n_neurons,
             n_steps=self.n_steps,
         )
-
-
-def is_spikes(x: object) -> bool:
-    """Whether `x` is one of the three forms in which spikes are held."""
-    return isinstance(x, (SpikeTimes, Events)) or is_array(x)

@@ -1,0 +1,42 @@
+"""What a backend is: one record per array library."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+from fastsnn_np._namespace import Array
+
+
+def _nothing_tracked(x: Array) -> bool:
+    return False
+
+
+@dataclass(frozen=True)
+class Backend:
+    """What an array library offers here, beyond the Array API.
+
+    A field that is None or has its default is one that the library does without.
+    """
+
+    name: str
+    version: Callable[[], str]
+    #: one line per device; raises the library's own error where it cannot be used
+    devices: Callable[[], list[str]]
+    #: ``asarray(x, device=None)``: the explicit move of an array of any library to this one
+    asarray: Callable[..., Array]
+    #: `asarray` for a network's parameters, laid out in memory as the kernels read them
+    as_parameter: Callable[..., Array] | None = None
+    #: ``fft_convolve(xp, x, kernel)``: causal convolution along the last axis
+    fft_convolve: Callable[..., Array] | None = None
+    #: ``scatter_add(xp, size, index, values, device)``: a vector of sums by index
+    scatter_add: Callable[..., Array] | None = None
+    #: whether a gradient is wanted of an array, which kernels would lose
+    tracks_gradients: Callable[[Array], bool] = _nothing_tracked
+    #: "array api" for the core as it is, "fused" for decay and first spike in one Numba kernel
+    dense: Literal["array api", "fused"] = "array api"
+    #: the kernels of the event engine for arrays of this library
+    event: Literal["numba"] | None = None
+    #: density up to which a dense input is computed as events; 0 for never
+    densest_events: float = 0.0

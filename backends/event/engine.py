@@ -1,0 +1,115 @@
+"""The event engine as an `Engine`: for NumPy arrays, and for any that share memory with them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from fastsnn_np._engine import LayerOptions, PreparedLayer, PreparedReadout, ReadoutOptions
+from fastsnn_np._layer import LayerOutput, ReadoutOutput
+from fastsnn_np._namespace import Array, to_numpy
+from fastsnn_np.backends import Backend
+from fastsnn_np.backends.event import layers
+from fastsnn_np.spikes import Events, SpikeTimes
+
+
+class EventEngine:
+    """Layers on the events of `Events`, `SpikeTimes` or a dense array.
+
+    Parameters
+    ----------
+    backend : Backend
+        Of the arrays that it gives.
+    """
+
+    name = "event"
+    takes_sparse = True
+    methods = ("block",)
+
+    def __init__(self, backend: Backend) -> None:
+        self._given = None if backend.name in ("numpy", "numba") else backend.asarray
+
+    def layer(
+        self, weight: Array | None, bias: Array | None, options: LayerOptions, *, method: str
+    ) -> PreparedLayer:
+        if weight is None:
+            raise ValueError("the event engine adds up weights, and there are none")
+        weights = self._weights(weight, bias, options)
+        threshold = options.threshold
+
+        def run(
+            x: Any,
+            *,
+            initial_potential: Any = None,
+            return_potential: bool = False,
+            to_the_end: bool = False,
+        ) -> LayerOutput:
+            rows = self._rows(x, weights.weight.dtype)
+            out = layers.layer(
+                rows,
+                weights,
+                threshold=threshold,
+                initial=self._taken(initial_potential),
+                # a NaN or infinity must reach the last potential, where it is looked for
+                to_the_end=to_the_end or not np.isfinite(rows.values).all(),
+                keep=_empty_potential(rows, weights) if return_potential else None,
+            )
+            potential = out.potential.transpose(0, 2, 1) if return_potential else None
+            return LayerOutput(*self._gives(out.times, out.final, potential))
+
+        return run
+
+    def readout(
+        self, weight: Array, bias: Array | None, options: ReadoutOptions
+    ) -> PreparedReadout:
+        weights = self._weights(weight, bias, options)
+        summed = options.kind == "sum"
+
+        def run(
+            x: Any,
+            *,
+            initial_potential: Any = None,
+            return_potential: bool = False,
+            to_the_end: bool = False,
+        ) -> ReadoutOutput:
+            rows = self._rows(x, weights.weight.dtype)
+            out = layers.readout(
+                rows,
+                weights,
+                summed=summed,
+                initial=self._taken(initial_potential),
+                keep=_empty_potential(rows, weights) if return_potential else None,
+            )
+            potential = out.potential.transpose(0, 2, 1) if return_potential else None
+            return ReadoutOutput(*self._gives(out.logits, out.final, potential))
+
+        return run
+
+    def _weights(
+        self, weight: Array, bias: Array | None, options: LayerOptions | ReadoutOptions
+    ) -> layers.Weights:
+        taken = self._taken
+        return layers.weights_of(
+            taken(weight), taken(bias), taken(options.beta), options.input_scale
+        )
+
+    def _rows(self, x: Any, dtype: Any) -> layers.Rows:
+        if self._given is not None and isinstance(x, SpikeTimes):
+            x = SpikeTimes.unchecked(to_numpy(x.times), x.n_steps)
+        elif self._given is not None and not isinstance(x, Events):
+            x = to_numpy(x)
+        return layers.rows_of(x, dtype)
+
+    def _taken(self, array: Any) -> Any:
+        return array if self._given is None or array is None else to_numpy(array)
+
+    def _gives(self, *arrays: Any) -> tuple[Any, ...]:
+        if self._given is None:
+            return arrays
+        return tuple(None if a is None else self._given(a) for a in arrays)
+
+
+def _empty_potential(rows: layers.Rows, weights: layers.Weights) -> Any:
+    batch, steps = rows.indptr.shape[0], rows.indptr.shape[1] - 1
+    return np.empty((batch, steps, weights.weight.shape[1]), weights.weight.dtype)

@@ -1,0 +1,91 @@
+"""The loop over prepared layers, each on the spikes of the one before."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from .._namespace import Array, as_dtype, float_dtype
+from ..network import Network
+from ..spikes import Events, SpikeTimes
+from ._finite import error_of_potential
+from ._results import Result, State, logits_so_far, next_state, only_first
+
+
+class Step(NamedTuple):
+    """A prepared layer or readout."""
+
+    run: Any  #: `PreparedLayer` or `PreparedReadout`
+    takes_sparse: bool  #: whether sparse spikes are taken as they are
+
+
+class Chain(NamedTuple):
+    """Prepared layers, one after the other, and what the loop over them must know."""
+
+    hidden: list[Step]
+    readout: Step | None
+    engine: str  #: as `Result.engine` has it
+    like: Array  #: what is made dense goes to its library, device and dtype
+    network: Network | None = None  #: None for a layer on its own
+
+
+class Options(NamedTuple):
+    """What a caller wants of a run."""
+
+    return_potential: bool = False
+    return_state: bool = False
+    check_finite: bool = True
+    explain: bool = False
+
+
+def run(chain: Chain, xp: Any, x: Any, steps: int, options: Options, state: State | None) -> Result:
+    """The result of a batch `x`, (batch, neurons, time) in any form."""
+    track = options.return_state or state is not None
+    more: dict[str, Any] = {"return_potential": options.return_potential, "to_the_end": track}
+    times: list[Array] = []
+    finals: list[Array] = []
+    potentials: list[Any] = []
+
+    def computed(step: Step, spikes: Any, where: str) -> Any:
+        if state is not None:
+            more["initial_potential"] = state.potentials[len(finals)]
+        if not step.takes_sparse:
+            spikes = _dense(xp, spikes, chain.like)
+        out = step.run(spikes, **more)
+        if options.check_finite and not bool(xp.all(xp.isfinite(out.final_potential))):
+            raise error_of_potential(x, chain.network, out.final_potential, where)
+        finals.append(out.final_potential)
+        potentials.append(out.potential)
+        return out
+
+    spikes = x
+    for i, step in enumerate(chain.hidden):
+        fired = computed(step, spikes, f"layer {i}").times
+        if state is not None:
+            fired = only_first(xp, fired, state.spike_times[i], steps)
+        times.append(fired)
+        spikes = SpikeTimes.unchecked(fired, steps)
+    logits = prediction = None
+    if chain.readout is not None and chain.network is not None:
+        logits = computed(chain.readout, spikes, "the readout").logits
+        if state is not None:
+            logits = logits_so_far(xp, state.logits, logits, chain.network.readout.kind)
+        prediction = xp.argmax(logits, axis=-1)
+    return Result(
+        tuple(times),
+        tuple(xp.sum(xp.astype(t < steps, xp.int32), axis=-1, dtype=xp.int32) for t in times),
+        logits,
+        prediction,
+        tuple(potentials) if options.return_potential else None,
+        steps,
+        next_state(xp, state, times, finals, logits, steps) if track else None,
+        chain.engine,
+    )
+
+
+def _dense(xp: Any, x: Any, like: Array) -> Array:
+    dtype = float_dtype(xp, like=like)
+    if isinstance(x, SpikeTimes):
+        return x.to_dense(dtype)
+    if isinstance(x, Events):
+        return x.to_dense(like, dtype)
+    return as_dtype(xp, x, dtype)

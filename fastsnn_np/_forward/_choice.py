@@ -1,0 +1,110 @@
+"""Which engine computes a run: the one place where that is decided.
+
+======================  ====================  ==================================================
+arrays                  SpikeTimes, Events    dense input
+======================  ====================  ==================================================
+NumPy                   event                 dense; with ``backend="numba"`` event up to some
+                                              density, and the dense kernel above it
+Torch on the CPU        event                 dense
+any other               dense                 dense
+======================  ====================  ==================================================
+
+``engine="dense"`` never takes the event engine, ``engine="event"`` takes it or raises.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from .._engine import DENSE, Engine, EngineName
+from .._namespace import Array, device_of
+from ..backends import Backend
+
+
+class Choice(NamedTuple):
+    """Names of the engines of the first layer and of all others, and why."""
+
+    first: str
+    rest: str
+    why: str
+
+
+def choose(
+    asked: EngineName, sparse: bool, backend: Backend, weights: tuple[Array, ...], method: str
+) -> Choice:
+    """The engines for input that is sparse or not, on arrays of `backend`.
+
+    Parameters
+    ----------
+    weights : tuple of arrays
+        Those of all layers; empty where the input is the current itself.
+
+    Raises
+    ------
+    ValueError
+        If the event engine was asked for and cannot compute this, or no engine knows `method`.
+    """
+    dense = "dense kernel" if backend.dense == "fused" else "dense"
+    obstacle = None if asked == "dense" else _why_not_event(backend, weights, method)
+    if asked == "event":
+        if obstacle is not None:
+            raise ValueError(cannot_event(obstacle))
+        return Choice("event", "event", "engine='event' was asked for")
+    if method not in engine_named(dense, backend).methods:
+        raise ValueError(f"method={method!r} is for the dense core; {backend.name} has its own")
+    if asked == "dense":
+        return Choice(dense, dense, "engine='dense' was asked for")
+    if sparse and obstacle is None:
+        return Choice("event", "event", "x is sparse")
+    if sparse:
+        return Choice(dense, dense, f"x is sparse, but the event engine cannot take it: {obstacle}")
+    if backend.densest_events and obstacle is None:
+        return Choice(dense, "event", "x is dense")
+    return Choice(dense, dense, "x is dense")
+
+
+def by_density(x: Any, choice: Choice, backend: Backend) -> Choice:
+    """The choice for a dense NumPy array, judged by the density of a few of its samples."""
+    some = x[:: max(1, len(x) // 8)]
+    density = np.count_nonzero(some) / max(some.size, 1)
+    sparse = density <= backend.densest_events
+    why = f"x is dense, of density {density:.1%}: " + (
+        "computed as events" if sparse else "computed as a matrix product"
+    )
+    why += f" (events up to {backend.densest_events:.0%})"
+    return Choice("event" if sparse else choice.first, choice.rest, why)
+
+
+def engine_named(name: str, backend: Backend) -> Engine:
+    """The engine of this name for arrays of `backend`; two of them import Numba."""
+    if name == "event":
+        from ..backends.event.engine import EventEngine
+
+        return EventEngine(backend)
+    if name == "dense kernel":
+        from ..backends.event.fused import FUSED
+
+        return FUSED
+    return DENSE
+
+
+def cannot_event(obstacle: str) -> str:
+    """The sentence of an error where the event engine was asked for in vain."""
+    return f"engine='event' cannot compute this: {obstacle}; use engine='dense'"
+
+
+def _why_not_event(backend: Backend, weights: tuple[Array, ...], method: str) -> str | None:
+    if backend.event is None:
+        return f"it takes NumPy arrays and Torch tensors on the CPU, and these are {backend.name}'s"
+    if not weights:
+        return "it adds up weights, and without a network there are none"
+    if method != "block":
+        return f"method={method!r} is for the dense core"
+    device = str(device_of(weights[0]))
+    if device != "cpu":
+        return f"it runs on the CPU, and the network is on {device}"
+    if any(backend.tracks_gradients(weight) for weight in weights):
+        return "gradients of the weights are wanted, which fastsnn_np.torch.FastSNN computes"
+    return None

@@ -1,0 +1,29 @@
+"""Where a NaN or an infinity in a potential came from."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .._checks import check_finite
+from .._namespace import Array, is_array
+from ..network import ARRAYS, Network
+
+
+def error_of_potential(x: Any, network: Network | None, potential: Array, where: str) -> ValueError:
+    """The error for a `potential` of layer `where` that is not finite.
+
+    The input or a parameter is named if it holds a NaN or an infinity. If none does, the potential
+    has overflown.
+    """
+    named = {"x, as (batch, neurons, time),": x} if is_array(x) else {}
+    if network is not None:
+        for i, part in enumerate((*network.layers, network.readout)):
+            name = "the readout" if part is network.readout else f"layer {i}"
+            named |= {f"{array} of {name}": getattr(part, array) for array in ARRAYS}
+    for name, array in named.items():
+        if array is not None:
+            try:
+                check_finite(name, array)
+            except ValueError as error:
+                return error
+    return ValueError(f"the potential of {where} overflows {potential.dtype}")

@@ -1,0 +1,155 @@
+"""A network made ready for one backend: checked, moved and laid out once, then called often."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any, NamedTuple
+
+from .. import backends
+from .._checks import check_neurons
+from .._decay import beta_from_tau
+from .._engine import EngineName, LayerOptions, ReadoutOptions
+from .._namespace import Array, float_dtype, namespace
+from ..network import TAU_HIDDEN, Network
+from ..spikes import Events, SpikeTimes, shape_of
+from ._chain import Chain, Options, Step, run
+from ._choice import Choice, by_density, choose, engine_named
+from ._results import Result, State, check_state
+
+_log = logging.getLogger("fastsnn_np")
+
+
+class Chosen(NamedTuple):
+    """Where a caller wants a run computed, and how."""
+
+    backend: str | None  #: None: where the arrays are
+    device: Any
+    engine: EngineName
+    method: str
+
+
+class Prepared:
+    """`forward` for one network, backend and set of options; `prepare` makes it.
+
+    Calling it with an input, and a `State` to continue from, gives a `Result`.
+    """
+
+    def __init__(self, network: Network, chosen: Chosen, options: Options) -> None:
+        backend, self._device, engine, method = chosen
+        self.network = network if backend is None else network.to(backend, self._device)
+        self.options, self._method = options, method
+        #: the namespace of all arrays, found once, since finding takes a while
+        self._xp = namespace(weight=self.network.readout.weight)
+        self._backend = backends.of(self._xp) if backend is None else backends.get(backend)
+        self._moves = backend is not None
+        parts = (*self.network.layers, self.network.readout)
+        weights = tuple(part.weight for part in parts)
+        self._for_sparse = choose(engine, True, self._backend, weights, method)
+        self._for_dense = choose(engine, False, self._backend, weights, method)
+        self._by_density = self._for_dense.first != self._for_dense.rest
+        self._chains: dict[tuple[str, str], Chain] = {}
+
+    def __call__(self, x: Array | SpikeTimes | Events, state: State | None = None) -> Result:
+        """Run a batch; see `forward` for `x`, `State` for what `state` carries.
+
+        Raises
+        ------
+        ValueError
+            If a shape does not fit, or a NaN or infinity is met and the check is on.
+        """
+        x = self._placed(x)
+        batch, inputs, steps = shape_of(x)
+        check_neurons(inputs, self.network.sizes[0], "the network", steps=steps)
+        if state is not None:
+            check_state(state, batch, self.network.sizes[1:], len(self.network.layers))
+            namespace(weight=self.network.readout.weight, state=state.potentials[-1])
+        choice = self._choice(x)
+        return run(self._chain(choice), self._xp, x, steps, self.options, state)
+
+    def _choice(self, x: Any) -> Choice:
+        choice = self._for_dense
+        if isinstance(x, (SpikeTimes, Events)):
+            choice = self._for_sparse
+        elif self._by_density:
+            choice = by_density(x, choice, self._backend)
+            _log.info(choice.why)
+        if self.options.explain:
+            _log.warning("engine %r: %s", choice.first, choice.why)
+        return choice
+
+    def _chain(self, choice: Choice) -> Chain:
+        """The layers made ready for a choice of engines, at its first use."""
+        found = self._chains.get(choice[:2])
+        if found is None:
+            found = self._chains[choice[:2]] = self._prepared(choice)
+        return found
+
+    def _prepared(self, choice: Choice) -> Chain:
+        layers, last = self.network.layers, self.network.readout
+        names = [choice.first, *[choice.rest] * len(layers)]
+        engines = [engine_named(name, self._backend) for name in names]
+        hidden = []
+        for engine, part in zip(engines[:-1], layers, strict=True):
+            options = LayerOptions(part.beta, part.threshold, part.input_scale)
+            prepared = engine.layer(part.weight, part.bias, options, method=self._method)
+            hidden.append(Step(prepared, engine.takes_sparse))
+        readout = engines[-1].readout(
+            last.weight, last.bias, ReadoutOptions(last.beta, last.kind, last.input_scale)
+        )
+        return Chain(
+            hidden, Step(readout, engines[-1].takes_sparse), choice.first, last.weight, self.network
+        )
+
+    def _placed(self, x: Any) -> Any:
+        """The input where the network is, moved there if a backend was named."""
+        if isinstance(x, Events):
+            return x
+        if isinstance(x, SpikeTimes):
+            if self._moves:
+                x = SpikeTimes.unchecked(self._backend.asarray(x.times, self._device), x.n_steps)
+            self._check_place(x.times)
+            return x
+        namespace(x=x)  # refuses a list, which NumPy would take
+        if self._moves:
+            x = self._backend.asarray(x, self._device)
+        self._check_place(x)
+        float_dtype(self._xp, x=x)
+        return x
+
+    def _check_place(self, x: Array) -> None:
+        try:
+            namespace(x=x, network=self.network.readout.weight)
+        except (TypeError, ValueError) as error:
+            raise type(error)(
+                f"{error}. network.to(...) gives the network on another backend"
+            ) from None
+
+
+def run_layer(
+    x: Array | SpikeTimes | Events,
+    state: State | None,
+    *,
+    chosen: Chosen,
+    options: Options,
+) -> Result:
+    """One layer of neurons, each with tau = 10 ms, whose input current is `x`."""
+    backend, device, engine, method = chosen
+    if isinstance(x, (SpikeTimes, Events)):
+        x = x.to_dense()
+    xp = namespace(x=x)
+    record = backends.of(xp)
+    if backend is not None:
+        record = backends.get(backend)
+        x = record.asarray(x, device)
+        xp = namespace(x=x)
+    float_dtype(xp, x=x)
+    batch, neurons, steps = shape_of(x)
+    if state is not None:
+        check_state(state, batch, (neurons,), 1)
+    choice = choose(engine, False, record, (), method)
+    if options.explain:
+        _log.warning("engine %r: %s", choice.first, choice.why)
+    prepared = engine_named(choice.first, record).layer(
+        None, None, LayerOptions(beta_from_tau(TAU_HIDDEN)), method=method
+    )
+    return run(Chain([Step(prepared, False)], None, choice.first, x), xp, x, steps, options, state)

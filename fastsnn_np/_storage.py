@@ -1,0 +1,120 @@
+"""Files: replaced whole or not at all, and safetensors files with a versioned JSON header.
+
+No pickle is involved anywhere. What a header means, and whether its arrays fit, is for the caller
+to check; what can be wrong with the file itself is found here.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+
+@contextmanager
+def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """A temporary name beside `path` that becomes `path` if the block ends well."""
+    path = Path(path)
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        yield temporary
+        with temporary.open("rb") as file:
+            os.fsync(file.fileno())
+        umask = os.umask(0)
+        os.umask(umask)
+        temporary.chmod(0o666 & ~umask)  # mkstemp's files are private
+        temporary.replace(path)
+    except BaseException:
+        with suppress(OSError):
+            temporary.unlink()
+        raise
+
+
+@dataclass(frozen=True)
+class Format:
+    """A kind of file: arrays by name, and a JSON header of a certain version.
+
+    Parameters
+    ----------
+    kind : str
+        What the file holds, for error messages: "network".
+    version : int
+        The version that is written, and the only one that is read.
+    framework : {"numpy", "pt"}
+        The library of the arrays.
+    unmarked : int, optional
+        The version of files whose header names none.
+    """
+
+    kind: str
+    version: int
+    framework: Literal["numpy", "pt"] = "numpy"
+    unmarked: int | None = None
+
+    @property
+    def key(self) -> str:
+        """Name of the header among a safetensors file's metadata."""
+        return f"fastsnn_np.{self.kind}"
+
+    def write(
+        self, path: str | os.PathLike[str], header: dict[str, Any], arrays: dict[str, Any]
+    ) -> None:
+        """Write header and arrays; the file appears whole or not at all."""
+        save_file: Any
+        if self.framework == "numpy":
+            from safetensors.numpy import save_file
+        else:
+            from safetensors.torch import save_file
+        text = json.dumps({"version": self.version, **header})
+        with replacing(path) as temporary:
+            save_file(arrays, temporary, metadata={self.key: text})
+
+    def read(self, path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Header and arrays of a file that `write` wrote.
+
+        Raises
+        ------
+        ValueError
+            If the file is truncated, of another kind or version, or has a damaged header.
+        OSError
+            If it cannot be read.
+        """
+        from safetensors import SafetensorError, safe_open
+
+        path = Path(path)
+        path.open("rb").close()  # Python's own error for a missing file or a folder
+        try:
+            with safe_open(path, framework=self.framework) as file:
+                metadata = file.metadata() or {}
+                if self.key not in metadata:
+                    raise ValueError(f"{path} is a safetensors file, but no fastsnn_np {self.kind}")
+                header = self._header(path, metadata[self.key])
+                arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        except SafetensorError as error:
+            raise ValueError(f"{path} is truncated or no safetensors file: {error}") from error
+        except (TypeError, AttributeError) as error:  # a dtype that the library has not
+            raise ValueError(f"{path} holds an array that cannot be read: {error}") from error
+        return header, arrays
+
+    def _header(self, path: Path, text: str) -> dict[str, Any]:
+        try:
+            header: dict[str, Any] = json.loads(text)
+            version = header.get("version", self.unmarked)
+            if version is None:
+                raise KeyError("version")
+        except (AttributeError, KeyError, TypeError, ValueError, RecursionError) as error:
+            raise ValueError(f"{path} has a damaged {self.kind} header: {error!r}") from error
+        if version != self.version:
+            newer = isinstance(version, int) and version > self.version
+            raise ValueError(
+                f"{path} has {self.kind} format version {version!r}, this fastsnn_np reads "
+                f"{self.version}" + (": install a newer one" if newer else "")
+            )
+        return header
