@@ -70,7 +70,7 @@ class Engine(Protocol):
 
     @property
     def name(self) -> str:
-        """As `Result.engine` has it."""
+        """The name that `Result.engine` gives."""
 
     @property
     def takes_sparse(self) -> bool:

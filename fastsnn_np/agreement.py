@@ -58,7 +58,7 @@ def inside_bound(
     potential : float64 NumPy array (batch, neurons, time)
         The reference's potential.
     dtype : NumPy dtype
-        That of the implementation under test.
+        The dtype of the implementation under test.
     scale : array (batch, neurons), optional
         What the rounding errors are proportional to; max_t |V| unless given. Where large currents
         cancel it is the largest potential that |W|, |S| and |bias| would give.

@@ -1,7 +1,7 @@
 """Inference over more data than fits in memory: blocks of a Dask array, or batches of an iterator.
 
 Nothing here schedules anything: Dask does, on threads, processes or a cluster. What this adds is a
-network that travels once and is prepared once a process, and checks before the first block runs.
+network that travels once and is prepared once per process, and checks before the first block runs.
 """
 
 from __future__ import annotations
@@ -14,11 +14,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ._checks import check_neurons
+from ._engine import EngineName
 from ._forward import Layout, Prepared, Result, prepare
 from ._forward._input import in_layout
 from ._namespace import to_numpy
 from .network import Network
-from .spikes import Events, SpikeTimes
+from .spikes import shape_of
 
 __all__ = ["BatchResult", "BulkResult", "forward_blocks", "forward_iter"]
 
@@ -33,7 +35,7 @@ class BulkResult:
 
     prediction: Any  #: int64 (batch,), the class of the largest logit
     logits: Any  #: (batch, classes)
-    spike_counts: tuple[Any, ...]  #: int32 (batch,) a hidden layer
+    spike_counts: tuple[Any, ...]  #: int32 (batch,) per hidden layer
 
 
 class BatchResult(NamedTuple):
@@ -51,6 +53,7 @@ class _Shipped:
     network: Network
     backend: str
     device: Any
+    engine: EngineName
     check_finite: bool
 
     def __eq__(self, other: object) -> bool:
@@ -66,6 +69,7 @@ def forward_blocks(
     *,
     backend: str = "numba",
     device: Any = None,
+    engine: EngineName = "auto",
     check_finite: bool = True,
 ) -> BulkResult:
     """`forward` over a Dask array, one block of samples after another, when it is computed.
@@ -80,7 +84,7 @@ def forward_blocks(
         Chunked along the batch only.
     network : Network or path
         Read now, and sent to each worker once.
-    backend, device, check_finite
+    backend, device, engine, check_finite
         As in `forward`, for the workers; the results come back as NumPy arrays.
 
     Returns
@@ -122,8 +126,10 @@ def forward_blocks(
         network = Network.load(network)
     _check_blocks(x, network)
     network = network.mapped(to_numpy)
-    key = tokenize(network, backend, device, check_finite)
-    prepare(network, backend=backend, device=device)  # what is wrong with it is said here
+    key = tokenize(network, backend, device, engine, check_finite)
+    prepare(
+        network, backend=backend, device=device, engine=engine
+    )  # what is wrong with it is said here
     record = np.dtype(
         [
             ("prediction", np.int64),
@@ -133,7 +139,9 @@ def forward_blocks(
     )
     # As a task of its own, and not inside each block's, the network is sent to a worker once.
     shipped = delayed(
-        _Shipped(key, network, backend, device, check_finite), name=f"network-{key}", traverse=False
+        _Shipped(key, network, backend, device, engine, check_finite),
+        name=f"network-{key}",
+        traverse=False,
     )
     records = da.map_blocks(
         _run_block,
@@ -158,6 +166,7 @@ def forward_iter(
     *,
     backend: str = "numba",
     device: Any = None,
+    engine: EngineName = "auto",
     layout: Layout = "bnt",
     check_finite: bool = True,
 ) -> Iterator[BatchResult]:
@@ -165,10 +174,10 @@ def forward_iter(
 
     Parameters
     ----------
-    network, backend, device, layout, check_finite
+    network, backend, device, engine, layout, check_finite
         As in `forward`.
     batches : iterable
-        Of dense arrays with a batch axis, `SpikeTimes` or `Events`, or of pairs of one of these
+        Each a dense array with a batch axis, `SpikeTimes` or `Events`, or a pair of one of these
         and labels: a list, a generator, a `torch.utils.data.DataLoader` over any data set, such as
         one of tonic's. The size of the batch may change, the numbers of neurons and steps may not.
 
@@ -188,13 +197,13 @@ def forward_iter(
     >>> [len(result.prediction) for result, labels in forward_iter(network, batches)]
     [4, 4, 1]
     """
-    run = prepare(network, backend=backend, device=device, check_finite=check_finite)
+    run = prepare(network, backend=backend, device=device, engine=engine, check_finite=check_finite)
     first: tuple[int, int] | None = None
     for number, batch in enumerate(batches):
         x, labels = batch if isinstance(batch, (tuple, list)) and len(batch) == 2 else (batch, None)
         try:
             x = in_layout(x, layout)
-            shape = _neurons_and_steps(x)
+            shape = shape_of(x)[1:]
             if first is not None and shape != first:
                 raise ValueError(
                     f"{shape[0]} neurons and {shape[1]} steps, and the batches before it "
@@ -215,26 +224,17 @@ def _check_blocks(x: Any, network: Network) -> None:
             f"x is cut into {x.numblocks[1]} blocks of neurons and {x.numblocks[2]} of time, and "
             'only the batch may be cut: x = x.rechunk({0: "auto", 1: -1, 2: -1})'
         )
-    if x.shape[1] != network.sizes[0]:
-        raise ValueError(
-            f"x has {x.shape[1]} neurons and {x.shape[2]} steps, as (batch, neurons, time), "
-            f"and the network expects {network.sizes[0]} neurons"
-        )
-
-
-def _neurons_and_steps(x: Any) -> tuple[int, int]:
-    if isinstance(x, (SpikeTimes, Events)):
-        return x.n_neurons, x.n_steps
-    return int(x.shape[1]), int(x.shape[2])
+    check_neurons(x.shape[1], network.sizes[0], "the network", steps=x.shape[2])
 
 
 @lru_cache(maxsize=4)
 def _prepared(shipped: _Shipped) -> Prepared:
-    """Once a process and network, however many blocks it computes."""
+    """The network made ready once per process, however many blocks it computes."""
     return prepare(
         shipped.network,
         backend=shipped.backend,
         device=shipped.device,
+        engine=shipped.engine,
         check_finite=shipped.check_finite,
     )
 

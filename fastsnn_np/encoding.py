@@ -128,7 +128,7 @@ def random_spike_trains(
     dt: float = 1.0,
     seed: Any = None,
 ) -> Any:
-    """The paper's synthetic input (Appendix C): a rate r_b ~ U(rate) a sample, then coin tosses.
+    """Synthetic input of the paper (Appendix C): a rate r_b ~ U(rate) per sample, then tosses.
 
     Parameters
     ----------
@@ -146,7 +146,7 @@ def random_spike_trains(
     Raises
     ------
     ValueError
-        If the rates are negative, in the wrong order, or above one spike a step.
+        If the rates are negative, in the wrong order, or above one spike per step.
 
     Examples
     --------

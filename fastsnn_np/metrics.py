@@ -55,7 +55,7 @@ class SynapticOperations:
 
 @dataclass(frozen=True)
 class Energy:
-    """Mean energy of a sample in pJ; `synapses` is what the literature usually reports."""
+    """Mean energy per sample in pJ; `synapses` is what the literature usually reports."""
 
     synapses: float  #: arithmetic of the synaptic operations
     membranes: float  #: arithmetic of the membrane updates
@@ -75,7 +75,7 @@ class LatencyToDecision:
 
 
 def footprint(network: Network) -> int:
-    """Bytes of the parameters and of the state, one potential a neuron.
+    """Bytes of the parameters and of the state, one potential per neuron.
 
     NeuroBench's footprint is that of parameters and buffers, among them the inner state of
     spiking layers, and leaves activations out.
@@ -179,7 +179,7 @@ def energy(
     weight_access: float | None = None,
     state_access: float | None = None,
 ) -> Energy:
-    """An estimate of the energy of a sample in a 45 nm chip with 32-bit floats.
+    """An estimate of the energy per sample in a 45 nm chip with 32-bit floats.
 
     Counts of operations alone flatter a sparse network: fetching a weight costs more than adding
     it. So memory is a term of its own. Assumed are: a synaptic operation reads a weight, and reads
@@ -192,9 +192,9 @@ def energy(
     network : Network
         For its size; parameters count as 32 bits each.
     operations : SynapticOperations
-        Of `synaptic_operations`.
+        The operations from `synaptic_operations`.
     updates : integer array (batch, layers)
-        Of `membrane_updates`.
+        The updates from `membrane_updates`.
     mac, ac : float
         pJ of a multiply-accumulate (3.7 + 0.9) and of an addition: Horowitz, "Computing's energy
         problem (and what we can do about it)", ISSCC 2014.
@@ -249,7 +249,7 @@ def latency_to_decision(
     Raises
     ------
     ValueError
-        If there is not one label a sample, or no sample.
+        If there is not one label per sample, or no sample.
     """
     run = prepare(network, backend=backend, return_potential=True)
     labels = to_numpy(labels)

@@ -29,7 +29,7 @@ def activity(
     x : SpikeTimes or Events
         A single sample, NumPy.
     network : Network
-        Of NumPy arrays, with at least one hidden layer.
+        A network of NumPy arrays, with at least one hidden layer.
     label : int
         The right class, drawn in colour.
     classes : sequence of str, optional
@@ -129,7 +129,7 @@ def confusion(matrix: Any, classes: Any = None) -> Any:
     Parameters
     ----------
     matrix : integer array (classes, classes)
-        Of `fastsnn_np.metrics.confusion_matrix`.
+        The matrix from `fastsnn_np.metrics.confusion_matrix`.
     classes : sequence of str, optional
         Names of the classes.
 
@@ -173,7 +173,7 @@ def latency_curve(latency: LatencyToDecision, *, dt: float = 1.0) -> Any:
     Parameters
     ----------
     latency : LatencyToDecision
-        Of `fastsnn_np.metrics.latency_to_decision`.
+        The curve from `fastsnn_np.metrics.latency_to_decision`.
     dt : float
         Step in ms.
 

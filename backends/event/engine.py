@@ -20,7 +20,7 @@ class EventEngine:
     Parameters
     ----------
     backend : Backend
-        Of the arrays that it gives.
+        The backend of the arrays that it gives.
     """
 
     name = "event"

@@ -17,7 +17,7 @@ from fastsnn_np._jit import Kernel, helper
 
 # One flat scratch array holds all vectors of a tile, WIDEST apart. Distances that are constants let
 # LLVM prove the vectors disjoint and vectorise loops over many of them at once.
-WIDEST = 512  # neurons a tile, at most
+WIDEST = 512  # neurons per tile, at most
 ACC, V, BIAS, BETA, SCALE = 0, WIDEST, 2 * WIDEST, 3 * WIDEST, 4 * WIDEST
 ONCE, R, Q, DBIAS, DBETA = 5 * WIDEST, 6 * WIDEST, 7 * WIDEST, 8 * WIDEST, 9 * WIDEST
 SCRATCH = 10 * WIDEST

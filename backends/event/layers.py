@@ -18,7 +18,7 @@ from fastsnn_np._namespace import float_dtype
 from fastsnn_np.backends.event import kernels, sorting
 from fastsnn_np.spikes import Events, SpikeTimes
 
-_NARROWEST = 32  # neurons a tile, below which walking the events costs more than adding rows
+_NARROWEST = 32  # neurons per tile, below which walking the events costs more than adding rows
 _SMALL = 300_000  # operations, some 50 us, below which waking threads costs more than it saves
 
 
@@ -260,7 +260,7 @@ def _shapes(rows: Rows, weights: Weights, initial: Any) -> tuple[int, int, Any, 
 
 
 def _tile(weights: Weights, *, items: int) -> int:
-    """Neurons a tile: as many as the kernels take, but work for every thread."""
+    """Neurons per tile: as many as the kernels take, but work for every thread."""
     neurons = weights.weight.shape[1]
     tiles = -(-numba.get_num_threads() // max(items, 1))
     tiles = max(min(tiles, neurons // _NARROWEST), -(-neurons // kernels.WIDEST), 1)

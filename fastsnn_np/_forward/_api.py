@@ -187,7 +187,7 @@ def stream(
         Consecutive stretches of time of the same samples, each (batch, neurons, time) and of any
         length.
     state : State, optional
-        To continue from.
+        The state to continue from.
 
     Yields
     ------

@@ -39,7 +39,7 @@ def choose(
     Parameters
     ----------
     weights : tuple of arrays
-        Those of all layers; empty where the input is the current itself.
+        The weights of all layers; empty where the input is the current itself.
 
     Raises
     ------

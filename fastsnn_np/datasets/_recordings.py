@@ -32,7 +32,7 @@ def events_from_structured(
     polarities: Polarities = "merged",
     binary: bool = True,
 ) -> Events:
-    """Events of structured arrays with fields t, x, y and p, one array a sample, in any order.
+    """Events of structured arrays with fields t, x, y and p, one array per sample, in any order.
 
     The neuron of an event is ``x + width * y``, and ``width * height * p`` more with
     ``polarities="both"``. A field y or p that is absent counts as 0; p is not looked at where
@@ -49,7 +49,7 @@ def events_from_structured(
     n_steps : int
         Number of steps.
     time_unit : {"us", "s", "ms", "ns"}
-        Of the field t.
+        Unit of the field t.
     polarities : {"merged", "both"}
     binary : bool
         Clip several events of a neuron in a step to one, for binary trains as the paper's.
