@@ -106,15 +106,19 @@ class Prepared:
             return x
         if isinstance(x, SpikeTimes):
             if self._moves:
-                x = SpikeTimes.unchecked(self._backend.asarray(x.times, self._device), x.n_steps)
+                return SpikeTimes.unchecked(self._moved(x.times), x.n_steps)
             self._check_place(x.times)
             return x
         namespace(x=x)  # refuses a list, which NumPy would take
         if self._moves:
-            x = self._backend.asarray(x, self._device)
-        self._check_place(x)
+            x = self._moved(x)
+        else:
+            self._check_place(x)
         float_dtype(self._xp, x=x)
         return x
+
+    def _moved(self, array: Any) -> Array:
+        return self._backend.asarray(array, self._device)
 
     def _check_place(self, x: Array) -> None:
         try:
