@@ -6,20 +6,13 @@ import os
 import shutil
 import sys
 from pathlib import Path
+from typing import Any
 
 import nox
 
 nox.needs_version = ">=2024.10.9"
 nox.options.default_venv_backend = "virtualenv"
-nox.options.sessions = [
-    "tests",
-    "tests-bounds",
-    "tests-train",
-    "tests-reach",
-    "lint",
-    "types",
-    "wheel",
-]
+nox.options.sessions = ["tests", "tests-slow", "lint", "wheel"]
 nox.options.error_on_missing_interpreters = True
 
 CONSTRAINTS = ("-c", "constraints.txt")
@@ -44,53 +37,59 @@ def install(session: nox.Session, *groups: str, extras: str = "") -> None:
     session.install(*CONSTRAINTS, "-e", f".{extras}", *wanted)
 
 
-def test(session: nox.Session, backend: str) -> None:
-    install(session, backend)
-    session.run("pytest", f"--backend={backend}", *session.posargs)
+def run_tests(session: nox.Session, *arguments: str, **options: Any) -> None:
+    """pytest, on all cores; kernels that one session has compiled the next one loads."""
+    session.run("pytest", "-n", "auto", "--dist", "worksteal", *arguments, **options)
 
 
 @nox.session
 @nox.parametrize("backend", BACKENDS, ids=BACKENDS)
 def tests(session: nox.Session, backend: str) -> None:
     """The tests of one backend; numpy also runs those that belong to none."""
-    test(session, backend)
+    install(session, backend)
+    run_tests(session, f"--backend={backend}", *session.posargs)
 
 
 @nox.session(name="tests-jax")
 def tests_jax(session: nox.Session) -> None:
     """The core on JAX, which has no backend module here and needs none."""
-    test(session, "jax")
+    install(session, "jax")
+    run_tests(session, "--backend=jax", *session.posargs)
 
 
-@nox.session(name="tests-bounds")
-def tests_bounds(session: nox.Session) -> None:
-    """The event kernels with every array access checked, serial and compiled afresh.
+@nox.session(name="tests-slow")
+def tests_slow(session: nox.Session) -> None:
+    """What takes longer, in one environment: `-- bounds`, `-- train`, `-- reach`, or all three.
+
+    bounds: the event kernels with every array access checked. train: training runs as people start
+    them, some of them killed and resumed. reach: several processes, Dask clusters with workers
+    that die, scikit-learn's own checks.
+    """
+    install(session, "reach")
+    chosen = session.posargs or ["bounds", "train", "reach"]
+    if "bounds" in chosen:
+        check_bounds(session)
+    others = [f"--backend={name}" for name in chosen if name != "bounds"]
+    if others:
+        run_tests(session, *others)
+
+
+def check_bounds(session: nox.Session) -> None:
+    """The kernels compiled afresh, serial and with bounds checks, then as the Python that is read.
 
     Inside a parallel loop an IndexError is lost, and a warm cache holds unchecked code.
     """
-    install(session, "torch")  # the backward kernels are reached through Torch
     checks = {
         "NUMBA_BOUNDSCHECK": "1",
         "NUMBA_CACHE_DIR": session.create_tmp(),
         "FASTSNN_PARALLEL": "0",
     }
     tests = ["tests/test_events.py", "tests/test_chunks.py", "tests/test_forward.py"]
-    session.run("pytest", "--backend=numba", *tests, *session.posargs, env=checks)
-    session.run("pytest", "--backend=torch", "tests/test_event_gradients.py", env=checks)
-    plain = {"NUMBA_DISABLE_JIT": "1"}  # the small cases, as the Python that is read
-    session.run("pytest", "--backend=numba", "tests/test_events.py", env=plain)
-
-
-@nox.session(name="tests-train")
-def tests_train(session: nox.Session) -> None:
-    """Training runs as people start them, some of them killed and resumed."""
-    test(session, "train")
-
-
-@nox.session(name="tests-reach")
-def tests_reach(session: nox.Session) -> None:
-    """Several processes, Dask clusters with workers that die, scikit-learn's own checks."""
-    test(session, "reach")
+    run_tests(session, "--backend=numba", *tests, env=checks)
+    # the backward kernels are reached through Torch
+    run_tests(session, "--backend=torch", "tests/test_event_gradients.py", env=checks)
+    plain = {"NUMBA_DISABLE_JIT": "1"}
+    run_tests(session, "--backend=numba", "tests/test_events.py", env=plain)
 
 
 @nox.session
@@ -102,16 +101,11 @@ def demo(session: nox.Session) -> None:
 
 @nox.session
 def lint(session: nox.Session) -> None:
-    """Style and formatting."""
-    session.install(*CONSTRAINTS, *nox.project.dependency_groups(toml(), "lint"))
+    """Style, formatting, who may import whom, and types (mypy, strict)."""
+    install(session, "lint")
     session.run("ruff", "check")
     session.run("ruff", "format", "--check")
-
-
-@nox.session
-def types(session: nox.Session) -> None:
-    """mypy, strict."""
-    install(session, "types")
+    session.run("lint-imports")
     session.run("mypy")
 
 
