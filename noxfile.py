@@ -29,6 +29,16 @@ PEERS = {
     "jax": ([], "spyx"),
 }
 
+# name -> what makes this machine compute as another one would
+MACHINES = {
+    "haswell": {"OPENBLAS_CORETYPE": "Haswell"},
+    "skylakex": {"OPENBLAS_CORETYPE": "SkylakeX"},
+    "zen": {"OPENBLAS_CORETYPE": "Zen"},
+    "prescott": {"OPENBLAS_CORETYPE": "Prescott"},
+    "generic": {"NUMBA_CPU_NAME": "generic"},
+    **{f"threads-{n}": {"NUMBA_NUM_THREADS": f"{n}", "OMP_NUM_THREADS": f"{n}"} for n in (1, 2, 4)},
+}
+
 
 def install(session: nox.Session, *groups: str, extras: str = "") -> None:
     """Install the project, editable, and dependency groups at the tested versions."""
@@ -90,6 +100,21 @@ def check_bounds(session: nox.Session) -> None:
     run_tests(session, "--backend=torch", "tests/test_event_gradients.py", env=checks)
     plain = {"NUMBA_DISABLE_JIT": "1"}
     run_tests(session, "--backend=numba", "tests/test_events.py", env=plain)
+
+
+@nox.session(name="tests-machines")
+def tests_machines(session: nox.Session) -> None:
+    """The suite as other machines would run it: BLAS kernels, threads, hash seeds, test orders.
+
+    `nox -s tests-machines -- haswell threads-4` runs some of them; all take a quarter of an hour.
+    """
+    install(session, "machines")
+    chosen = session.posargs or list(MACHINES)
+    backends = [f"--backend={name}" for name in ("numpy", "numba", "torch", "strict")]
+    for seed, name in enumerate(chosen):
+        session.log(f"as on the machine {name}: {MACHINES[name]}")
+        env = {"PYTHONHASHSEED": str(seed), **MACHINES[name]}
+        run_tests(session, *backends, f"--randomly-seed={seed}", env=env)
 
 
 @nox.session
