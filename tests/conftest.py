@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from hypothesis import settings
 
+from fastsnn_np import backends
 from fastsnn_np._namespace import to_numpy
 
 settings.register_profile("fastsnn", deadline=None, derandomize=False, print_blob=True)
@@ -136,6 +137,16 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 def _installed(name: str) -> bool:
     return importlib.util.find_spec(name) is not None
+
+
+@pytest.fixture
+def backend(request: pytest.FixtureRequest) -> str:
+    """The name of a backend that can be used here; others are skipped, with their own error."""
+    name: str = request.param
+    status = backends.status(name)
+    if status.error is not None:
+        pytest.skip(f"{name}: {status.error}")
+    return name
 
 
 @pytest.fixture
