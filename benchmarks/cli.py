@@ -36,7 +36,7 @@ from .harness.session import Session
 from .harness.timers import NOT_RUN_ON_A_GPU, timer_for
 from .systems import serve
 
-MOST_FOREIGN = 0.25  # of the machine, while a baseline is taken
+MOST_FOREIGN = 0.25  # what others may take of the machine while a baseline is taken
 
 
 @dataclass(frozen=True)

@@ -699,7 +699,7 @@ def test_another_checkout_takes_its_turns(fakes):
     processes = {worker.process.pid for worker in fakes.session.workers.values()}
     assert len(processes) == 2  # our own code has a process of its own too
     head, line = derive_against.table(rows)
-    assert line[head.index("times as fast")] == "2.000"
+    assert line[head.index("before / now")] == "2.000"
     latest = fakes.session.results.latest("speedup")
     assert {row.checkout for row in latest} == {""}  # the report is of this checkout
     assert str(Entrant("ours", label)) == f"ours @ {label}"

@@ -11,7 +11,7 @@ from ..systems.contests import setup
 from ..systems.names import ENGINES, START_PHASES
 
 CALLS = 2000
-TURNS = 10  # of so many calls each, one right after the other
+TURNS = 10  # each has a tenth of the calls, one right after the other
 PERCENTILES = [Phase(f"p{p}", source="time", percentile=p) for p in (50, 95, 99)]
 START = [Phase(phase, note="kernels compiled before") for phase in START_PHASES]
 

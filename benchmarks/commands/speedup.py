@@ -15,8 +15,8 @@ from ..systems.contests import setup
 from ..systems.names import EVENT, LAYER_CONTESTANTS, PUBLISHED
 
 PHASES = [Phase("forward"), Phase("backward"), Phase("total")]
-BUDGET_S, QUICK_BUDGET_S = 20.0, 3.0  # of one forward and backward pass
-MEMORY_SHARE = 0.6  # of what is free
+BUDGET_S, QUICK_BUDGET_S = 20.0, 3.0  # for one forward and backward pass
+MEMORY_SHARE = 0.6  # how much of the free memory a point may take
 
 
 @dataclass(frozen=True)

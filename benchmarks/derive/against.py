@@ -9,12 +9,12 @@ from .markdown import Table, figure
 
 
 def table(rows: Sequence[Row]) -> Table:
-    """Every contestant that ran in both, and how many times as fast it is now.
+    """Every contestant that ran in both, and how many times as fast, or as small, it is now.
 
-    Of memory it is how many times as little. Where one of both has no figure there is no ratio.
+    There is no ratio where one of the two has no figure.
     """
     now = {_what(row): row for row in rows if not row.checkout}
-    found = [["case", "contestant", "what", "parameters", "before", "now", "times as fast"]]
+    found = [["case", "contestant", "what", "parameters", "before", "now", "before / now"]]
     for row in rows:
         new = now.get(_what(row)) if row.checkout else None
         if new is None:

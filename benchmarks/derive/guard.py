@@ -11,7 +11,7 @@ from .cases import medians, ratio
 from .markdown import markdown
 
 TOLERANCE = 0.4  # a ratio may fall to 60 % of the baseline's
-TOLERANCE_AGAINST = 0.05  # of another checkout's, measured in turns
+TOLERANCE_AGAINST = 0.05  # a ratio may fall to 95 % of another checkout's, measured in turns
 
 
 def ratios(

@@ -128,7 +128,7 @@ class Setup:
     """How a contest is set up, in this process or in another one."""
 
     kind: str  #: the name by which another process finds `make`
-    arguments: dict[str, Any]  #: of `make`, as JSON can carry them
+    arguments: dict[str, Any]  #: arguments of `make`, as JSON can carry them
     make: Callable[[Sequence[str]], Contest]  #: a contest that has at least these contestants
     ours: tuple[str, ...]  #: which of them run this project's code
 

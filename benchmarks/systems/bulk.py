@@ -19,7 +19,7 @@ from ..harness.contest import Contest, Figures
 from ..harness.timers import Timer
 
 SIZES, STEPS = (784, 200, 10), 100
-DENSITY = 13 / 256  # of the spikes
+DENSITY = 13 / 256  # chance of a spike
 
 
 def block(number: int, samples: int) -> Any:

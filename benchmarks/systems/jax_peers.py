@@ -18,8 +18,8 @@ from .tasks import RATE, SLOPE, System
 class Neurons(NamedTuple):
     """A system's own part, on currents (time, batch, neurons)."""
 
-    hidden: Callable[[Any], Any]  #: to spikes
-    readout: Callable[[Any], Any]  #: to the potential's sum over time
+    hidden: Callable[[Any], Any]  #: gives spikes
+    readout: Callable[[Any], Any]  #: gives the potential's sum over time
     fires_once: bool = False
 
 

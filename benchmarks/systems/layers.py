@@ -81,8 +81,8 @@ class Layer:
 class Outcome:
     """What a pass computed, brought to NumPy after the clock was stopped."""
 
-    times: Callable[[Any], Any]  #: of what `forward` returned: (batch, neurons)
-    gradient: Callable[[Any], Any]  #: of what `backward` returned: (neurons, N_IN)
+    times: Callable[[Any], Any]  #: first spikes (batch, neurons) from what `forward` returned
+    gradient: Callable[[Any], Any]  #: (neurons, N_IN), from what `backward` returned
 
 
 Way = tuple[Pass, Outcome]

@@ -27,7 +27,7 @@ ENGINES = ("event", "dense")
 START_PHASES = ("import", "prepare", "first call")
 
 # training runs
-BATCH = 128  #: of the training step that is timed
+BATCH = 128  #: samples in the training step that is timed
 MODELS = ("fast", "standard")
 TRAINED = {"accuracy": "%", "spikes": "per sample"}
 TRAINING_PHASES = {**TRAINED, "step": "ms"}

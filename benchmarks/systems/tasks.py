@@ -32,9 +32,9 @@ RATE = 1e-3  # Adam's
 class System(NamedTuple):
     """How one system does the two tasks; each call brings no result to NumPy by itself."""
 
-    #: of a `layers.Layer`: (forward, both); forward returns spikes, both the weight's gradient
+    #: takes a layer and gives two calls: forward returns spikes, both returns the weight's gradient
     layer: Callable[[layers.Layer], tuple[Callable[[], Any], Callable[[], Any]]]
-    #: of a network, its input and labels: (infer, step), which return logits and loss
+    #: takes a network, its input and labels, and gives two calls that return logits and the loss
     network: Callable[..., tuple[Callable[[], Any], Callable[[], Any]]]
     #: what `forward` returned, as first spike times (batch, neurons)
     times: Callable[[Any], Any]
