@@ -17,6 +17,7 @@ from fastsnn_np.encoding import latency as encode
 
 from ..harness.contest import Call, Contest, Figure
 from ..harness.machine import ROOT
+from .internals import to_numpy
 from .tasks import network_task
 
 
@@ -44,7 +45,7 @@ def contest(
     """Prepared networks on one sample, `repeats` calls a turn; `way` is a key of `calls`."""
     network, image = network_and_image(seed)
     made = {
-        name: Call(calls(network, image, _backend(name, backend))[way], _class, repeats)
+        name: Call(calls(network, image, _backend(name, backend))[way], class_of, repeats)
         for name in names
     }
     return Contest(made, partial(judge, seed), one_by_one=True)
@@ -75,7 +76,7 @@ def judge(seed: int, outputs: dict[str, int]) -> str:
         If it is another class.
     """
     network, image = network_and_image(seed)
-    expected = _class(fs.forward(encode(image), network, backend="numpy").prediction)
+    expected = class_of(fs.forward(encode(image), network, backend="numpy").prediction)
     (got,) = outputs.values()
     assert got == expected, f"class {got}, and the dense core says {expected}"
     return "the prediction is the dense core's"
@@ -85,5 +86,5 @@ def _backend(name: str, backend: str | None) -> str:
     return "numba" if name == "event" else backend or "numpy"
 
 
-def _class(prediction: Any) -> int:
-    return int(fs.backends.get("numpy").asarray(prediction)[0])
+def class_of(prediction: Any) -> int:
+    return int(to_numpy(prediction)[0])

@@ -12,6 +12,7 @@ import torch
 
 from ..harness.contest import Call, Contest
 from .activity import Activity
+from .internals import training
 from .names import BATCH
 from .torch_training import adam_step
 
@@ -20,19 +21,11 @@ def contest(
     names: Sequence[str], *, dataset: str, recipe: str, root: str | None = None, seed: int = 0
 ) -> Contest:
     """A training step of either model by the recipe, Adam included, on one batch."""
-    from fastsnn_np.torch import recipe as recipes
-    from fastsnn_np.torch.data import pick, to_device
-    from fastsnn_np.train import build, load_data
-
-    loaded = recipes.load(recipe, dataset)
-    data = load_data(loaded, Path(root) if root else None)
-    batch = np.arange(BATCH)
-    x, labels = to_device(pick(data.train[0], batch), "cpu"), data.train[1][batch]
+    given = training(dataset, recipe, Path(root) if root else None, names, count=BATCH, seed=seed)
     steps = {}
-    for name in names:
-        torch.manual_seed(seed)
-        model = build(loaded.with_changes({"model": name}), data)
-        steps[name] = Call(adam_step(model, list(model.parameters()), x, labels))
+    for name, model in given.models.items():
+        step = adam_step(model, list(model.parameters()), given.x, given.labels)
+        steps[name] = Call(step)
     return Contest(steps, judge)
 
 

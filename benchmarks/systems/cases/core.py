@@ -14,7 +14,7 @@ from fastsnn_np import agreement, reference
 from fastsnn_np.encoding import random_spike_trains
 
 from ...harness.contest import Bar, Call, Contest
-from ..internals import numba_backend
+from ..internals import densest, fused_layer
 from .case import Case
 
 # In float32 a rounding is 6e-8. A sum over the steps has at most some 170 terms that count, as
@@ -87,7 +87,7 @@ def dense_layer_against_its_product() -> Case:
         def times(layer: Callable[..., Any]) -> Call:
             return Call(lambda: layer(x, weight, beta=beta), lambda kept: kept.times)
 
-        layers = {"layer": times(fs.layer), "layer, numba": times(numba_backend().layer)}
+        layers = {"layer": times(fs.layer), "layer, numba": times(fused_layer)}
         product = Call(lambda: weight @ x, lambda kept: None)
         return Contest({"product": product, **layers}, check)
 
@@ -106,19 +106,15 @@ def dense_input() -> Case:
     """At which density a dense input is worth turning into events: `_DENSEST` of the backend."""
 
     def setup(names: Sequence[str]) -> Contest:
-        numba = numba_backend()
         rng = np.random.default_rng(0)
         network = fs.Network.random([1000, 200, 10], seed=0)
         prepared = fs.prepare(network, backend="numba")
         inputs = {d: (rng.random((64, 1000, 128)) < d / 100).astype(np.float32) for d in DENSITIES}
 
-        def run(x: Any, densest: float) -> Callable[[], Any]:
+        def run(x: Any, limit: float) -> Callable[[], Any]:
             def call() -> Any:
-                usual, numba._DENSEST = numba._DENSEST, densest
-                try:
+                with densest(limit):
                     return prepared(x).spike_times[0]
-                finally:
-                    numba._DENSEST = usual
 
             return call
 

@@ -13,6 +13,7 @@ from fastsnn_np.encoding import latency
 
 from ...harness.contest import Bar, Call, Contest, Figure
 from ...harness.timers import wall_clock
+from ..internals import batches
 from ..tasks import SIZES
 from .case import Case
 
@@ -63,7 +64,6 @@ def training_engine() -> Case:
         import torch
 
         from fastsnn_np.torch import FastSNN, fit
-        from fastsnn_np.torch.data import Batches
 
         images, labels = fashion_mnist_sample("train")
         encoded, batch_size, epochs = latency(images), 8, 3
@@ -82,9 +82,9 @@ def training_engine() -> Case:
 
         def loop(model: Any) -> None:
             optimiser = torch.optim.Adam(model.parameters(), lr=1e-3, fused=True)
-            batches = Batches(x, targets, batch_size=batch_size, shuffle=True)
-            for batches.epoch in range(epochs):
-                for batch in batches:
+            shuffled = batches(x, targets, batch_size)
+            for shuffled.epoch in range(epochs):
+                for batch in shuffled:
                     loss = torch.nn.functional.cross_entropy(model(batch.x), batch.labels)
                     optimiser.zero_grad()
                     loss.backward()
