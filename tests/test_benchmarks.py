@@ -43,6 +43,12 @@ TIME = [Phase("time")]
 HERE = Path(benchmarks.__file__).parent
 
 
+@pytest.fixture(autouse=True)
+def no_pause(monkeypatch):
+    """Nothing here is about how long anything takes."""
+    monkeypatch.setattr("benchmarks.harness.turns.SETTLE_S", 0.0)
+
+
 @pytest.fixture
 def session(tmp_path):
     with Session("speedup", results.Results(tmp_path / "results.csv")) as made:
