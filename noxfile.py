@@ -19,7 +19,7 @@ CONSTRAINTS = ("-c", "constraints.txt")
 BACKENDS = ["numpy", "numba", "torch", "strict"]
 if sys.platform != "darwin":
     BACKENDS.append("cupy")  # wheels exist; without a GPU most of it is skipped, visibly
-# group of benchmarks/peers.py -> the libraries, and what they import of what they ask for
+# group in benchmarks/systems/catalogue.py -> libraries, and what they import of what they ask for
 PEERS = {
     "plain": ([],),
     "snntorch": (["snntorch"],),
@@ -174,7 +174,7 @@ def peers(session: nox.Session, group: str) -> None:
 
 @nox.session
 def guard(session: nox.Session) -> None:
-    """About ten ratios against benchmarks/baseline.json, in about a minute."""
+    """About ten ratios against benchmarks/baseline.json, or `-- --against CHECKOUT`."""
     install(session, "benchmark")
     bench(session, "guard", *session.posargs)
 
