@@ -6,9 +6,9 @@ looked for here in each place that a version has it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import fastsnn_np as fs
@@ -19,28 +19,46 @@ def to_numpy(x: Any) -> Any:
     return fs.backends.get("numpy").asarray(x)
 
 
-def event_kernels() -> Any:
-    """The event engine's `rows_of`, `weights_of`, `hidden` and `hidden_backward`."""
-    from fastsnn_np.backends import events
+def event_layers() -> Any:
+    """The event engine's functions: `rows_of`, `weights_of`, `layer` and `layer_backward`."""
+    try:
+        from fastsnn_np.backends.event import layers
+    except ImportError:  # commit 5475f46
+        from fastsnn_np.backends import events
 
-    return events
+        return SimpleNamespace(
+            rows_of=events.rows_of,
+            weights_of=events.weights_of,
+            layer=events.hidden,
+            layer_backward=events.hidden_backward,
+        )
+    return layers
 
 
 def fused_layer(x: Any, weight: Any, *, beta: float) -> Any:
-    """A dense layer by the Numba backend's fused kernel."""
-    numba: Any = fs.backends.get("numba")
-    return numba.layer(x, weight, beta=beta)
-
-
-@contextmanager
-def densest(density: float) -> Iterator[None]:
-    """For a while, the density up to which dense input becomes events."""
-    numba: Any = fs.backends.get("numba")
-    usual, numba._DENSEST = numba._DENSEST, density
+    """A dense layer by the fused kernel of ``backend="numba"``."""
     try:
-        yield
-    finally:
-        numba._DENSEST = usual
+        from fastsnn_np.backends.event import fused
+    except ImportError:  # commit 5475f46
+        fused = fs.backends.get("numba")
+    return fused.layer(x, weight, beta=beta)
+
+
+def dense_input_by(network: fs.Network, engine: str) -> Callable[[Any], Any]:
+    """A network prepared for dense NumPy input: by the "dense" kernel, or made "event"s of."""
+    numba: Any = fs.backends.get("numba")
+    if not hasattr(numba, "_DENSEST"):
+        return fs.prepare(network, backend="numba", engine=engine)
+    prepared, limit = fs.prepare(network, backend="numba"), float(engine == "event")  # 5475f46
+
+    def run(x: Any) -> Any:
+        usual, numba._DENSEST = numba._DENSEST, limit
+        try:
+            return prepared(x)
+        finally:
+            numba._DENSEST = usual
+
+    return run
 
 
 def batches(x: Any, labels: Any, batch_size: int) -> Any:

@@ -23,7 +23,7 @@ from fastsnn_np.torch import StandardLIF, first_spike
 
 from ..harness.contest import Contest, Pass
 from . import published as paper
-from .internals import event_kernels
+from .internals import event_layers
 from .names import BLOCK, EVENT, FFT, PUBLISHED, STANDARD
 
 N_IN = 1000
@@ -128,18 +128,18 @@ def standard(layer: Layer) -> Way:
 
 def event(layer: Layer) -> Way:
     """The event engine: forward on the events, backward in closed form."""
-    events = event_kernels()
+    events = event_layers()
     rows = events.rows_of(fs.Events.from_dense(layer.trains), np.float32)
     weight = np.asfortranarray(layer.weight)  # as the modules of fastsnn_np.torch keep it
 
     def forward() -> Any:
         weights = events.weights_of(weight, None, np.float32(layer.beta), "normalised")
-        return weights, events.hidden(rows, weights, threshold=1.0)
+        return weights, events.layer(rows, weights, threshold=1.0)
 
     def backward(out: Any) -> Any:
         options = {"threshold": 1.0, "slope": SLOPE, "paper": True}
         upstream = (layer.above, layer.above_weight)
-        return events.hidden_backward(rows, *out, *upstream, **options).weight
+        return events.layer_backward(rows, *out, *upstream, **options).weight
 
     return Pass(forward, backward), Outcome(lambda out: out[1].times, lambda w: w.T)
 

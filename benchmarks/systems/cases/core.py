@@ -14,7 +14,7 @@ from fastsnn_np import agreement, reference
 from fastsnn_np.encoding import random_spike_trains
 
 from ...harness.contest import Bar, Call, Contest
-from ..internals import densest, fused_layer
+from ..internals import dense_input_by, fused_layer
 from .case import Case
 
 # In float32 a rounding is 6e-8. A sum over the steps has at most some 170 terms that count, as
@@ -103,20 +103,16 @@ def dense_layer_against_its_product() -> Case:
 
 
 def dense_input() -> Case:
-    """At which density a dense input is worth turning into events: `_DENSEST` of the backend."""
+    """At which density dense input is worth turning into events: `Backend.densest_events`."""
 
     def setup(names: Sequence[str]) -> Contest:
         rng = np.random.default_rng(0)
         network = fs.Network.random([1000, 200, 10], seed=0)
-        prepared = fs.prepare(network, backend="numba")
         inputs = {d: (rng.random((64, 1000, 128)) < d / 100).astype(np.float32) for d in DENSITIES}
 
-        def run(x: Any, limit: float) -> Callable[[], Any]:
-            def call() -> Any:
-                with densest(limit):
-                    return prepared(x).spike_times[0]
-
-            return call
+        def run(x: Any, engine: str) -> Callable[[], Any]:
+            prepared = dense_input_by(network, engine)
+            return lambda: prepared(x).spike_times[0]
 
         def check(outputs: dict[str, Any]) -> str:
             part = network.layers[0]
@@ -176,7 +172,7 @@ def import_time() -> Case:
 
 
 DENSITIES = (2, 5, 10, 15, 20, 30)  # %
-WAYS = {"as events": 1.0, "as a product": 0.0}  # the density up to which it is taken as events
+WAYS = {"as events": "event", "as a product": "dense"}  # the engine of each
 SHAPES = ((128, 200, 128), (32, 200, 2048), (128, 1000, 256))
 
 CASES = (

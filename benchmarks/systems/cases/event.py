@@ -12,7 +12,7 @@ from fastsnn_np import agreement, reference
 from fastsnn_np.encoding import random_spike_trains
 
 from ...harness.contest import Bar, Call, Contest
-from ..internals import event_kernels
+from ..internals import event_layers
 from .case import Case
 
 
@@ -22,7 +22,7 @@ def layer_against_products(
     """One layer from events against the dense products that any other way contains."""
 
     def setup(names: Sequence[str]) -> Contest:
-        events = event_kernels()
+        events = event_layers()
         trains = random_spike_trains(128, 1000, steps, rate=(0, 2 * rate), seed=0)
         x = trains.astype(np.float32)
         rng = np.random.default_rng(1)
@@ -35,10 +35,10 @@ def layer_against_products(
         current = rng.standard_normal((128, neurons, steps)).astype(np.float32)
 
         def forward() -> Any:
-            return events.hidden(rows, weights, threshold=1.0)
+            return events.layer(rows, weights, threshold=1.0)
 
         def both(keep_current: bool = False) -> Any:
-            return events.hidden_backward(
+            return events.layer_backward(
                 rows,
                 weights,
                 forward(),
