@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from hypothesis import settings
 
+import fastsnn_np as fs
 from fastsnn_np import backends
 from fastsnn_np._namespace import to_numpy
 
@@ -123,7 +124,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     kept, dropped = [], []
     for item in items:
         marker = item.get_closest_marker("backend")
-        if marker is None and "fastsnn_np/torch" in str(item.path):
+        path = item.path.as_posix()
+        if marker is None and ("fastsnn_np/torch" in path or "fastsnn_np/experiments" in path):
             marker = pytest.mark.backend("torch").mark
         if marker is None and item.path.name in ("bulk.py", "sklearn.py"):
             marker = pytest.mark.backend("reach").mark
@@ -153,3 +155,14 @@ def backend(request: pytest.FixtureRequest) -> str:
 def rng(request: pytest.FixtureRequest) -> np.random.Generator:
     """Fresh numbers for every test, the same in every run."""
     return np.random.default_rng(list(request.node.name.encode()))
+
+
+@pytest.fixture
+def task() -> tuple[fs.SpikeTimes, Any]:
+    """Two classes told apart by which half of the inputs fires first: a few epochs are enough."""
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 2, 120)
+    times = rng.integers(10, 20, (120, 12))
+    for sample, label in zip(times, labels, strict=True):
+        sample[6 * label : 6 * label + 6] -= 10
+    return fs.SpikeTimes(times, 20), labels

@@ -6,6 +6,7 @@ looked for here in each place that a version has it.
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -19,13 +20,17 @@ def to_numpy(x: Any) -> Any:
     return fs.backends.get("numpy").asarray(x)
 
 
+def _earlier(name: str) -> Any:
+    """A module that commit 5475f46 has and this checkout has not."""
+    return importlib.import_module(f"fastsnn_np.{name}")
+
+
 def event_layers() -> Any:
     """The event engine's functions: `rows_of`, `weights_of`, `layer` and `layer_backward`."""
     try:
         from fastsnn_np.backends.event import layers
-    except ImportError:  # commit 5475f46
-        from fastsnn_np.backends import events
-
+    except ImportError:
+        events = _earlier("backends.events")
         return SimpleNamespace(
             rows_of=events.rows_of,
             weights_of=events.weights_of,
@@ -38,10 +43,10 @@ def event_layers() -> Any:
 def fused_layer(x: Any, weight: Any, *, beta: float) -> Any:
     """A dense layer by the fused kernel of ``backend="numba"``."""
     try:
-        from fastsnn_np.backends.event import fused
-    except ImportError:  # commit 5475f46
-        fused = fs.backends.get("numba")
-    return fused.layer(x, weight, beta=beta)
+        from fastsnn_np.backends.event.fused import layer
+    except ImportError:
+        layer = _earlier("backends.numba").layer
+    return layer(x, weight, beta=beta)
 
 
 def dense_input_by(network: fs.Network, engine: str) -> Callable[[Any], Any]:
@@ -63,8 +68,10 @@ def dense_input_by(network: fs.Network, engine: str) -> Callable[[Any], Any]:
 
 def batches(x: Any, labels: Any, batch_size: int) -> Any:
     """The shuffled batches that `fit` trains on, an epoch at a time."""
-    from fastsnn_np.torch.data import Batches
-
+    try:
+        from fastsnn_np.torch.training import Batches
+    except ImportError:
+        Batches = _earlier("torch.data").Batches  # noqa: N806
     return Batches(x, labels, batch_size=batch_size, shuffle=True)
 
 
@@ -83,15 +90,35 @@ def training(
     import numpy as np
     import torch
 
-    from fastsnn_np.torch import recipe as recipes
-    from fastsnn_np.torch.data import pick, to_device
-    from fastsnn_np.train import build, load_data
-
-    loaded = recipes.load(recipe, dataset)
+    try:
+        from fastsnn_np.experiments import build_model, load_data, load_recipe
+        from fastsnn_np.torch.training.data import pick, to_device
+    except ImportError:
+        return _earlier_training(dataset, recipe, root, models, count=count, seed=seed)
+    loaded = load_recipe(recipe, dataset)
     data = load_data(loaded, root)
     first = np.arange(count)
     built = {}
     for name in models:
         torch.manual_seed(seed)
-        built[name] = build(loaded.with_changes({"model": name}), data)
+        changed = loaded.with_changes({"model": name})
+        built[name] = build_model(changed, data.n_inputs, len(data.classes))
     return Training(to_device(pick(data.train[0], first), "cpu"), data.train[1][first], built)
+
+
+def _earlier_training(
+    dataset: str, recipe: str, root: Path | None, models: Any, *, count: int, seed: int
+) -> Training:
+    import numpy as np
+    import torch
+
+    train, held = _earlier("train"), _earlier("torch.data")
+    loaded = _earlier("torch.recipe").load(recipe, dataset)
+    data = train.load_data(loaded, root)
+    first = np.arange(count)
+    built = {}
+    for name in models:
+        torch.manual_seed(seed)
+        built[name] = train.build(loaded.with_changes({"model": name}), data)
+    x = held.to_device(held.pick(data.train[0], first), "cpu")
+    return Training(x, data.train[1][first], built)

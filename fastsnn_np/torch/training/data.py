@@ -10,8 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..backends.torch import asarray
-from ..spikes import Events, SpikeTimes
+from ..._checks import check_neurons, whole
+from ...backends.torch import asarray
+from ...spikes import Events, SpikeTimes, shape_of
 
 Spikes = Tensor | SpikeTimes | Events
 #: changes a batch: gets it and a NumPy generator
@@ -42,7 +43,7 @@ class Batches:
     x : tensor (samples, inputs, time), SpikeTimes or Events
     labels : integer tensor (samples,)
     batch_size : int
-        Of all processes together.
+        Number of samples in a batch, in all processes together.
     shuffle : bool
     seed : int
     augment : callable, optional
@@ -111,11 +112,11 @@ class SpikeData(pl.LightningDataModule):
         x is a tensor or array (samples, inputs, time), `SpikeTimes` or `Events`; labels are
         integers 0 <= label < n_classes.
     n_inputs, n_classes : int
-        Of the model.
+        What the model takes and tells apart.
     batch_size : int
-        Of all processes together.
+        Number of samples in a batch, in all processes together.
     seed : int
-        Of the order of the samples, and of `augment`.
+        Decides the order of the samples, and what `augment` does.
     augment : callable, optional
         See `Batches`; for training only.
 
@@ -137,11 +138,9 @@ class SpikeData(pl.LightningDataModule):
         augment: Augment | None = None,
     ) -> None:
         super().__init__()
-        if batch_size < 1:
-            raise ValueError(f"batch_size must be at least 1, got {batch_size}")
         self.train = checked(*train, n_inputs, n_classes)
         self.validation = None if validation is None else checked(*validation, n_inputs, n_classes)
-        self.batch_size, self.seed, self.augment = batch_size, seed, augment
+        self.batch_size, self.seed, self.augment = whole("batch_size", batch_size), seed, augment
 
     def train_dataloader(self) -> Batches:
         return self._batches(self.train, shuffle=True, augment=self.augment)
@@ -166,17 +165,10 @@ def checked(x: Any, labels: Any, n_inputs: int, n_classes: int) -> tuple[Any, Te
     """Inputs and int64 labels that fit each other and the model."""
     if not isinstance(x, (SpikeTimes, Events)):
         x = asarray(x)
-        if x.ndim != 3:
-            raise ValueError(f"x must have axes (batch, neurons, time), got shape {tuple(x.shape)}")
-        for start in range(0, len(x), 256):  # a slice at a time: x may be most of the memory
-            finite = torch.isfinite(x[start : start + 256]).flatten(1).all(1)
-            if not finite.all():
-                sample = start + int(finite.logical_not().nonzero()[0])
-                raise ValueError(f"x has NaN or infinite values, first in sample {sample}")
-    count = len(x)
-    inputs = x.shape[1] if isinstance(x, Tensor) else x.n_neurons
-    if inputs != n_inputs:
-        raise ValueError(f"x has {inputs} neurons and the model expects {n_inputs}")
+    count, neurons, _ = shape_of(x)
+    check_neurons(neurons, n_inputs, "the model")
+    if isinstance(x, Tensor):
+        _check_finite(x)
     labels = asarray(labels).cpu()
     if tuple(labels.shape) != (count,) or count == 0:
         raise ValueError(f"{count} samples and labels of shape {tuple(labels.shape)}")
@@ -186,3 +178,11 @@ def checked(x: Any, labels: Any, n_inputs: int, n_classes: int) -> tuple[Any, Te
             f"got {labels.dtype} from {labels.min()} to {labels.max()}"
         )
     return x, labels.long()
+
+
+def _check_finite(x: Tensor) -> None:
+    for start in range(0, len(x), 256):  # a slice at a time: x may be most of the memory
+        finite = torch.isfinite(x[start : start + 256]).flatten(1).all(1)
+        if not finite.all():
+            sample = start + int(finite.logical_not().nonzero()[0])
+            raise ValueError(f"x has NaN or infinite values, first in sample {sample}")

@@ -8,42 +8,45 @@ import lightning.pytorch as pl
 import torch
 from torch import Tensor
 
-from ..network import Network
-from ..spikes import Events, SpikeTimes
-from .fast_snn import FastSNN
-from .training import fit
+from ...network import Network
+from ...spikes import Events, SpikeTimes
+from ..fast_snn import FastSNN
+from ._fit import History, fit
 
 #: what an optimiser knows of each parameter, by name, as NumPy arrays
 OptimiserState = list[dict[str, Any]]
 
 
-def train(
+def fit_network(
     network: Network,
     x: SpikeTimes | Events,
     labels: Any,
     *,
     state: OptimiserState | None = None,
     **options: Any,
-) -> tuple[Network, OptimiserState, list[dict[str, float]]]:
+) -> tuple[Network, OptimiserState, History]:
     """`fit` a network of NumPy arrays, going on from the `state` of the optimiser if it is given.
 
     Parameters
     ----------
-    options
-        Of `fit`.
+    network : Network
+        Left as it is.
+    x, labels, **options
+        As in `fit`.
 
     Returns
     -------
     (Network, OptimiserState, list of dict)
-        Of NumPy arrays, and the history that `fit` returns.
+        The trained network and the optimiser's state, both of NumPy arrays, and the history that
+        `fit` returns.
     """
     model = FastSNN.from_network(network)
-    optimiser = _Optimiser(model, state)
-    history = fit(model, x, labels, trainer_options={"callbacks": [optimiser]}, **options)
-    return model.to_network(), optimiser.state, history
+    keeper = _OptimiserKeeper(model, state)
+    history = fit(model, x, labels, callbacks=[keeper], **options)
+    return model.to_network(), keeper.state, history
 
 
-class _Optimiser(pl.Callback):
+class _OptimiserKeeper(pl.Callback):
     """Gives the optimiser a state as training starts, and keeps the one that it ends with."""
 
     def __init__(self, model: FastSNN, state: OptimiserState | None) -> None:

@@ -10,11 +10,11 @@ import torch
 from lightning.pytorch.plugins.io import CheckpointIO
 from torch import Tensor
 
-from .._storage import Format
+from ..._storage import Format
 
 _FORMAT = Format("checkpoint", version=1, framework="pt")
-CHECKPOINTS = "checkpoints"  #: folder of a run's
-LAST = "last"  #: name of the only one
+CHECKPOINTS = "checkpoints"  #: the folder of checkpoints in the folder of a run
+LAST = "last"  #: the name of the only checkpoint
 
 
 def last_checkpoint(folder: str | os.PathLike[str] | None) -> Path | None:

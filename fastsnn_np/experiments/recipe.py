@@ -3,34 +3,27 @@
 from __future__ import annotations
 
 import difflib
-import math
 import os
 import tomllib
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
+from .._checks import fraction, not_negative, positive, whole
 from .._decay import InputScale
 from .._layer import ReadoutKind
-from .functional import Gradient, SurrogateName
+from ..torch.functional import Gradient, SurrogateName
+from ..torch.training.classifier import Schedule
+from .data_sets import DATA_SETS, DataSet
 
-Dataset = Literal["fashion-mnist", "fashion-mnist-sample", "n-mnist", "shd"]
 Encoding = Literal["latency", "linear_latency", "events"]
-Model = Literal["fast", "standard"]
+ModelName = Literal["fast", "standard"]
 
 _FOLDER = Path(__file__).parent / "recipes"
-_POSITIVE = [
-    "n_steps",
-    "dt",
-    "tau",
-    "tau_readout",
-    "slope",
-    "epochs",
-    "batch_size",
-    "learning_rate",
-]
-_FRACTIONS = ["dropout", "flip", "drop", "label_smoothing", "validation_fraction"]
-_NOT_NEGATIVE = [
+_COUNTS = ("n_steps", "epochs", "batch_size")
+_POSITIVE = ("dt", "tau", "tau_readout", "slope", "learning_rate")
+_FRACTIONS = ("dropout", "flip", "drop", "label_smoothing", "validation_fraction")
+_NOT_NEGATIVE = (
     "weight_decay",
     "gradient_clip",
     "patience",
@@ -38,7 +31,7 @@ _NOT_NEGATIVE = [
     "jitter",
     "count_penalty",
     "latency_penalty",
-]
+)
 
 
 @dataclass(frozen=True)
@@ -51,12 +44,12 @@ class Recipe:
         If a value is of the wrong type or out of range; the message names the key.
     """
 
-    dataset: Dataset
-    encoding: Encoding  #: of images; "events" for recordings
+    dataset: str  #: a name in `DATA_SETS`
+    encoding: Encoding  #: how images are encoded; "events" for recordings
     n_steps: int = 100
     dt: float = 1.0  #: ms
-    merge_polarities: bool = True  #: of n-mnist: 1,156 input channels, as in the paper, or 2,312
-    model: Model = "fast"
+    merge_polarities: bool = True  #: n-mnist: 1,156 input channels, as in the paper, or 2,312
+    model: ModelName = "fast"
     hidden: tuple[int, ...] = (200,)
     tau: float = 10.0  #: ms
     tau_readout: float = 20.0  #: ms
@@ -70,16 +63,16 @@ class Recipe:
     epochs: int = 20
     batch_size: int = 128
     learning_rate: float = 1e-3
-    schedule: Literal["constant", "cosine"] = "cosine"
+    schedule: Schedule = "cosine"
     weight_decay: float = 0.0
     gradient_clip: float = 0.0  #: largest norm; 0 for none
-    #: of the training data (of shd: of its speakers) to hold out: epochs are evaluated on it, and
-    #: not on the test data
+    #: share of the training data (of its groups, such as speakers, where there are some) to hold
+    #: out: epochs are evaluated on it, and not on the test data
     validation_fraction: float = 0.0
     #: epochs without a better validation accuracy before it stops, with the weights of the best
     #: one; 0 for never
     patience: int = 0
-    #: bf16-mixed is of the dense engine and the standard SNN: events are computed in float32
+    #: bf16-mixed is for the dense engine and the standard SNN: events are computed in float32
     precision: Literal["32-true", "64-true", "bf16-mixed"] = "32-true"
     label_smoothing: float = 0.0
     count_penalty: float = 0.0
@@ -94,12 +87,17 @@ class Recipe:
         for field in fields(self):
             value = getattr(self, field.name)
             object.__setattr__(self, field.name, _typed(field.name, value, hints[field.name]))
-        for name in _POSITIVE:
-            _require(name, getattr(self, name), 0 < getattr(self, name) < math.inf, "positive")
-        for name in _FRACTIONS:
-            _require(name, getattr(self, name), 0 <= getattr(self, name) < 1, "in [0, 1)")
-        for name in _NOT_NEGATIVE:
-            _require(name, getattr(self, name), 0 <= getattr(self, name) < math.inf, "0 or more")
+        if self.dataset not in DATA_SETS:
+            known = ", ".join(map(repr, DATA_SETS))
+            raise ValueError(f"recipe: dataset must be one of {known}, got {self.dataset!r}")
+        for names, check in (
+            (_COUNTS, whole),
+            (_POSITIVE, positive),
+            (_FRACTIONS, fraction),
+            (_NOT_NEGATIVE, not_negative),
+        ):
+            for name in names:
+                check(f"recipe: {name}", getattr(self, name))
         neurons = bool(self.hidden) and all(n >= 1 for n in self.hidden)
         _require("hidden", self.hidden, neurons, "numbers of neurons")
         if self.patience and not self.validation_fraction:
@@ -107,15 +105,22 @@ class Recipe:
                 "recipe: patience needs validation data, and the test data must not say when to "
                 "stop: set validation_fraction, such as 0.1"
             )
-        images = self.dataset.startswith("fashion-mnist")
+        images, mirrored = self.data_set.kind == "images", self.data_set.mirrored
         _require("jitter", self.jitter, images or not self.jitter, "0 for recordings")
-        _require("flip", self.flip, images or not self.flip, "0 where mirror images are not alike")
+        _require(
+            "flip", self.flip, mirrored or not self.flip, "0 where mirror images are not alike"
+        )
         _require(
             "encoding",
             self.encoding,
             (self.encoding != "events") == images,
             "latency or linear_latency for images, events for recordings",
         )
+
+    @property
+    def data_set(self) -> DataSet:
+        """What there is to know of the recipe's data set."""
+        return DATA_SETS[self.dataset]
 
     def with_changes(self, changes: dict[str, Any]) -> Recipe:
         """The same recipe with some values changed; unknown keys are refused."""
@@ -126,8 +131,8 @@ class Recipe:
         return asdict(self)
 
 
-def load(name: str | os.PathLike[str], dataset: str | None = None) -> Recipe:
-    """A recipe by name, such as "best" for the data set "shd", or from a TOML file of one's own.
+def load_recipe(name: str | os.PathLike[str], dataset: str | None = None) -> Recipe:
+    """A recipe by name, such as "best" for the data set "shd", or from a TOML file of your own.
 
     Raises
     ------
