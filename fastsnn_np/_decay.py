@@ -95,7 +95,7 @@ def decay(
     )
 
 
-def as_real(xp: Any, name: str, value: float | Array, like: Array, dtype: Any) -> Array:
+def as_real(xp: Any, name: str, value: Any, like: Array, dtype: Any) -> Array:
     """A number or an array of real numbers as an array of `dtype` on the device of `like`."""
     if is_array(value) and not is_scalar(value):
         check_real(name, value.dtype, xp)

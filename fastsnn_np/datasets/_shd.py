@@ -176,7 +176,7 @@ def _parts(file: Any, source: Path) -> tuple[Any, Any, Any]:
 def _recordings(times: Any, units: Any, source: Path, size: int) -> Iterator[tuple[Any, Any]]:
     # Samples may all point to one place of the file, so that each is as large as the file.
     told = [bytes_of_arrays(part) for part in (times, units)]
-    if None not in told and sum(told) <= size:
+    if all(told) and sum(n or 0 for n in told) <= size:
         at_once = _SLICE
     else:
         at_once = max(1, min(_SLICE, _BUDGET // max(size, 1)))
