@@ -15,6 +15,9 @@ from hypothesis import settings
 
 from fastsnn_np._namespace import to_numpy
 
+# doctest would import it
+collect_ignore = [] if importlib.util.find_spec("h5py") else ["hostile_hdf5.py"]
+
 settings.register_profile("fastsnn", deadline=None, derandomize=False, print_blob=True)
 settings.load_profile("fastsnn")
 

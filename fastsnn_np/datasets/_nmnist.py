@@ -190,10 +190,10 @@ def _check_sizes(archive: zipfile.ZipFile, path: Path, entries: list[_Entry]) ->
                 f"{path} is damaged at {entry.name}: it is packed by method {info.compress_type}, "
                 "and N-MNIST by deflate"
             )
-        if size > _MOST:
+        if max(size, info.compress_size) > _MOST:
             raise ValueError(
-                f"{path} is damaged at {entry.name}: {size} bytes, and a recording has no more "
-                f"than {_MOST}"
+                f"{path} is damaged at {entry.name}: {max(size, info.compress_size)} bytes, and a "
+                f"recording has no more than {_MOST}"
             )
     if total > _MOST_TIMES * size_of(path) + _MOST:
         raise ValueError(

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from .._checks import check_steps, flag, positive
 from .._namespace import native
 from .._storage import size_of
@@ -158,7 +160,7 @@ def _parts(file: Any, source: Path) -> tuple[Any, Any, Any]:
     times, units, labels = found
     for part, kinds in ((times, "f"), (units, "ui")):
         base = h5py.check_vlen_dtype(part.dtype)
-        if base is None or base.kind not in kinds:
+        if not isinstance(base, np.dtype) or base.kind not in kinds:
             raise ValueError(
                 f"{source}: {part.name} should hold one array of "
                 f"{'floats' if kinds == 'f' else 'integers'} a sample, got dtype {part.dtype}"
