@@ -36,7 +36,7 @@ def asarray(x: Any, device: Any = None) -> torch.Tensor:
 
 def _moved(x: torch.Tensor, device: Any) -> torch.Tensor:
     try:
-        return x.to(device)
+        return x.to(torch.device(device))  # to() would take a number for a dtype
     except (RuntimeError, AssertionError, TypeError) as error:  # Torch's, of no such device
         raise ValueError(f"device={device!r} cannot be used: {error}") from error
 

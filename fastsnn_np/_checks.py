@@ -88,7 +88,7 @@ def _float(value: Any) -> float:
     try:
         return float(value)
     except OverflowError:  # an int beyond the largest float
-        return math.copysign(math.inf, value)
+        return math.inf if value > 0 else -math.inf
 
 
 def _said(value: Any) -> str:

@@ -355,6 +355,6 @@ def _working_dtype(dtype: Any) -> Any:
         found = np.dtype(dtype)
     except TypeError:
         found = None
-    if dtype is None or found not in _DTYPES:
+    if dtype is None or found is None or found not in _DTYPES:  # None equals float64
         raise TypeError(f"dtype must be numpy.float32 or numpy.float64, got {dtype!r}")
     return found
