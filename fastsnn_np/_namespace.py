@@ -44,6 +44,9 @@ def namespace(**arrays: Any) -> Any:
     """
     found: dict[str, Any] = {}
     for name, value in arrays.items():
+        if type(value) is numpy.ndarray:  # at once, since most are and the rest takes a while
+            found[name] = value
+            continue
         if value is None or is_scalar(value):
             continue
         if not is_array(value):

@@ -52,7 +52,7 @@ def coordinates(x: Any) -> tuple[tuple[Any, Any, Any], Any, tuple[int, int, int]
 
 
 def _scipy(x: Any) -> bool:
-    return type(x).__module__.startswith("scipy.sparse") and hasattr(x, "tocoo")
+    return type(x).__module__.startswith("scipy.sparse")
 
 
 def _check_axes(shape: tuple[int, ...]) -> None:
