@@ -10,49 +10,66 @@ from typing import Any, get_args
 
 import numpy as np
 
-from ._namespace import Array, namespace
+from ._namespace import Array, is_array, namespace, to_numpy
 
 
 def check_option(name: str, value: Any, allowed: Any) -> None:
     """Refuse a value that is none of a `Literal`'s."""
-    if value not in get_args(allowed):
+    if not isinstance(value, str) or value not in get_args(allowed):
         raise ValueError(
-            f"{name} must be one of {', '.join(map(repr, get_args(allowed)))}, got {value!r}"
+            f"{name} must be one of {', '.join(map(repr, get_args(allowed)))}, got {_said(value)}"
         )
+
+
+def flag(name: str, value: Any) -> bool:
+    """True or False, Python's or NumPy's, as a plain bool."""
+    if not isinstance(value, (bool, np.bool_)):
+        raise TypeError(f"{name} must be True or False, got {_said(value)}")
+    return bool(value)
 
 
 def positive(name: str, value: Any, unit: str = "") -> float:
     """A positive, finite number as a plain float; `unit` is named in the error."""
-    if not (is_number(value) and 0 < value < math.inf):
-        raise ValueError(f"{name} must be positive and finite{_of(unit)}, got {value!r}")
-    return float(value)
+    if not (is_number(value) and 0 < (number := _float(value)) < math.inf):
+        raise ValueError(f"{name} must be positive and finite{_of(unit)}, got {_said(value)}")
+    return number
 
 
 def not_negative(name: str, value: Any, unit: str = "") -> float:
     """A finite number of at least 0 as a plain float."""
-    if not (is_number(value) and 0 <= value < math.inf):
-        raise ValueError(f"{name} must be 0 or more and finite{_of(unit)}, got {value!r}")
-    return float(value)
+    if not (is_number(value) and 0 <= (number := _float(value)) < math.inf):
+        raise ValueError(f"{name} must be 0 or more and finite{_of(unit)}, got {_said(value)}")
+    return number
 
 
 def finite(name: str, value: Any) -> float:
     """A finite number as a plain float."""
-    if not (is_number(value) and math.isfinite(value)):
-        raise ValueError(f"{name} must be a finite number, got {value!r}")
-    return float(value)
+    if not (is_number(value) and math.isfinite(number := _float(value))):
+        raise ValueError(f"{name} must be a finite number, got {_said(value)}")
+    return number
 
 
 def fraction(name: str, value: Any) -> float:
     """A number in [0, 1) as a plain float."""
-    if not (is_number(value) and 0 <= value < 1):
-        raise ValueError(f"{name} must lie in [0, 1), got {value!r}")
-    return float(value)
+    if not (is_number(value) and 0 <= (number := _float(value)) < 1):
+        raise ValueError(f"{name} must lie in [0, 1), got {_said(value)}")
+    return number
 
 
-def whole(name: str, value: Any, *, at_least: int = 1) -> int:
+def probability(name: str, value: Any) -> float:
+    """A number in [0, 1] as a plain float."""
+    if not (is_number(value) and 0 <= (number := _float(value)) <= 1):
+        raise ValueError(f"{name} is a probability in [0, 1], got {_said(value)}")
+    return number
+
+
+def whole(name: str, value: Any, *, at_least: int = 1, below: int | None = None) -> int:
     """A whole number as a plain int."""
-    if not (is_whole(value) and value >= at_least):
-        raise ValueError(f"{name} must be a whole number of at least {at_least}, got {value!r}")
+    if not (is_whole(value) and value >= at_least and (below is None or value < below)):
+        bound = "" if below is None else f" and below {below}"
+        raise ValueError(
+            f"{name} must be a whole number of at least {at_least}{bound}, got {_said(value)}"
+        )
     return int(value)
 
 
@@ -67,6 +84,24 @@ def is_whole(value: Any) -> bool:
     return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
 
 
+def _float(value: Any) -> float:
+    try:
+        return float(value)
+    except OverflowError:  # an int beyond the largest float
+        return math.inf if value > 0 else -math.inf
+
+
+def _said(value: Any) -> str:
+    """`value` as an error says it: an array by its shape, and nothing at length."""
+    if is_array(value) and getattr(value, "shape", ()) != ():
+        return f"an array of shape {tuple(value.shape)}"
+    try:
+        text = repr(value)
+    except ValueError:  # an int of more digits than Python prints
+        text = "a number too long to print"
+    return text if len(text) <= 80 else f"{text[:77]}..."
+
+
 def _of(unit: str) -> str:
     return f" ({unit})" if unit else ""
 
@@ -75,14 +110,24 @@ def check_steps(n_steps: Any) -> int:
     """The number of time steps as a plain int: at least one, and such that int32 can hold it."""
     if not (is_whole(n_steps) and 1 <= n_steps < 2**31):
         raise ValueError(
-            f"n_steps must be a whole number of at least 1 and below 2^31, got {n_steps!r}"
+            f"n_steps must be a whole number of at least 1 and below 2^31, got {_said(n_steps)}"
         )
     return int(n_steps)
 
 
+def check_n_neurons(n_neurons: Any) -> int:
+    """The number of input neurons as a plain int; int32 can hold their indices."""
+    if not (is_whole(n_neurons) and 1 <= n_neurons <= 2**31):
+        raise ValueError(
+            "n_neurons must be at least 1, a whole number, and at most 2^31, since indices are "
+            f"int32, got {_said(n_neurons)}"
+        )
+    return int(n_neurons)
+
+
 def check_samples(samples: Any, n_samples: int) -> Any:
     """Numbers of samples as an int64 NumPy array, each 0 <= number < n_samples."""
-    samples = np.asarray(samples)
+    samples = np.asarray(to_numpy(samples))
     if samples.ndim != 1 or (samples.size and not np.issubdtype(samples.dtype, np.integer)):
         raise TypeError(
             "samples must be integers along one axis, "
@@ -93,6 +138,38 @@ def check_samples(samples: Any, n_samples: int) -> Any:
             f"samples must lie in 0 ... {n_samples - 1}, got {samples.min()} to {samples.max()}"
         )
     return samples.astype(np.int64)
+
+
+def selected(samples: Any, n_samples: int) -> Any:
+    """Numbers of the samples that NumPy's indexing along the first axis would choose, as int64.
+
+    A slice, integers (negative ones count from the end) or one boolean per sample; the latter two
+    as an array or a list, alone or before an Ellipsis as in ``x[samples, ...]``.
+    """
+    if isinstance(samples, tuple) and len(samples) == 2 and samples[1] is Ellipsis:
+        samples = samples[0]
+    if isinstance(samples, slice):
+        return np.arange(n_samples)[samples]
+    if is_whole(samples):
+        raise TypeError(
+            f"one sample alone has no batch axis: index with [{samples} : {samples} + 1] to keep it"
+        )
+    if isinstance(samples, (tuple, str)) or samples is None:
+        raise TypeError(
+            f"samples are chosen along the batch alone, by a slice, integers or booleans, "
+            f"got {_said(samples)}"
+        )
+    samples = np.asarray(to_numpy(samples))
+    if samples.dtype == np.bool_:
+        if samples.shape != (n_samples,):
+            raise IndexError(
+                f"a mask must have one boolean per sample, shape ({n_samples},), "
+                f"got shape {samples.shape}"
+            )
+        return np.flatnonzero(samples)
+    if samples.size and np.issubdtype(samples.dtype, np.signedinteger):
+        samples = np.where((samples < 0) & (samples >= -n_samples), samples + n_samples, samples)
+    return check_samples(samples, n_samples)
 
 
 def check_neurons(found: int, expected: int, who: str, *, steps: int | None = None) -> None:
@@ -125,6 +202,26 @@ def check_weights(weight: Any, bias: Any, *, inputs: int | None = None) -> None:
         raise ValueError(
             f"bias must have shape ({weight.shape[0]},) to fit weight {tuple(weight.shape)}, "
             f"got {tuple(bias.shape)}"
+        )
+
+
+def check_real(name: str, dtype: Any, xp: Any) -> None:
+    """Refuse complex numbers, whose imaginary part would be lost, and what is no number."""
+    if dtype == xp.float32 or dtype == xp.float64:  # at once, since isdtype takes a while
+        return
+    if not (dtype == xp.bool or xp.isdtype(dtype, ("bool", "integral", "real floating"))):
+        raise TypeError(f"{name} must hold real numbers, got dtype {dtype}")
+
+
+def check_initial(initial: Any, shape: tuple[int, ...]) -> None:
+    """Refuse an initial potential that does not broadcast to `shape`, (..., neurons)."""
+    given = tuple(initial.shape)
+    fits = len(given) <= len(shape) and all(
+        a in (1, b) for a, b in zip(given[::-1], tuple(shape)[::-1], strict=False)
+    )
+    if not fits:
+        raise ValueError(
+            f"initial_potential must broadcast to (..., neurons), {tuple(shape)}, got shape {given}"
         )
 
 

@@ -6,8 +6,26 @@ import math
 from typing import Any, Literal
 
 from . import backends
-from ._checks import check_beta, check_option, check_time_axis, positive
-from ._namespace import Array, as_dtype, as_parameter, device_of, float_dtype, namespace
+from ._checks import (
+    check_beta,
+    check_initial,
+    check_option,
+    check_real,
+    check_time_axis,
+    finite,
+    is_number,
+    positive,
+)
+from ._namespace import (
+    Array,
+    as_dtype,
+    as_parameter,
+    device_of,
+    float_dtype,
+    is_array,
+    is_scalar,
+    namespace,
+)
 
 InputScale = Literal["normalised", "unit"]
 Method = Literal["block", "fft"]
@@ -60,19 +78,30 @@ def decay(
     >>> decay(np.array([[1.0, 0.0, 0.0]]), beta=0.5)
     array([[0.5  , 0.25 , 0.125]])
     """
-    beta_array = beta if not isinstance(beta, (int, float)) else None
-    xp = namespace(current=current, beta=beta_array, initial_potential=initial_potential)
+    xp = namespace(current=current, beta=beta, initial_potential=initial_potential)
     check_time_axis("current", current)
     dtype = float_dtype(xp, current=current)
-    beta = as_parameter(xp, beta, current, dtype)
+    beta = as_real(xp, "beta", beta, current, dtype)
     check_beta(xp, beta, neurons=current.shape[-2])
     check_option("input_scale", input_scale, InputScale)
     check_option("method", method, Method)
     if initial_potential is not None:
-        initial_potential = as_parameter(xp, initial_potential, current, dtype)
+        if is_scalar(initial_potential):
+            initial_potential = finite("initial_potential", initial_potential)
+        initial_potential = as_real(xp, "initial_potential", initial_potential, current, dtype)
+        check_initial(initial_potential, current.shape[:-1])
     return decay_unchecked(
         xp, as_dtype(xp, current, dtype), beta, initial_potential, input_scale, method
     )
+
+
+def as_real(xp: Any, name: str, value: Any, like: Array, dtype: Any) -> Array:
+    """A number or an array of real numbers as an array of `dtype` on the device of `like`."""
+    if is_array(value) and not is_scalar(value):
+        check_real(name, value.dtype, xp)
+    elif not is_number(value):
+        raise TypeError(f"{name} must be a number or an array, got {value!r}")
+    return as_parameter(xp, value, like, dtype)
 
 
 def decay_unchecked(

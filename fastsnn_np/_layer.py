@@ -53,7 +53,7 @@ def layer(
     beta, initial_potential, input_scale, method
         As in `decay`.
     threshold : float
-        Firing threshold.
+        Firing threshold, one finite number.
     return_potential : bool
         Whether the potential at every step is returned too.
 
@@ -98,6 +98,14 @@ def readout(
     ----------
     kind : {"sum", "max"}
         "max" is the paper's first version, "sum" its second.
+
+    Notes
+    -----
+    The gradient of a maximum goes to one step alone, the first of those with the largest V. Two
+    engines round V differently, so where the largest values of V differ by less than that (see
+    `fastsnn_np.agreement`) they may choose different steps: their logits agree as closely as
+    their potentials do, their gradients need not. Where an engine's values of V are equal to the
+    last bit, it takes the first of these steps; so do all engines wherever V is exact.
 
     Returns
     -------

@@ -27,8 +27,13 @@ def is_array(x: object) -> bool:
     return bool(compat.is_array_api_obj(x)) and not isinstance(x, (int, float, complex))
 
 
+def is_scalar(value: Any) -> bool:
+    """Whether `value` is a real number or truth value of Python or NumPy, and no array."""
+    return isinstance(value, (bool, int, float, numpy.bool_, numpy.integer, numpy.floating))
+
+
 def namespace(**arrays: Any) -> Any:
-    """The one namespace of all the given arrays; None and Python numbers are passed over.
+    """The one namespace of all the given arrays; None, numbers of Python or NumPy are passed over.
 
     Raises
     ------
@@ -39,13 +44,19 @@ def namespace(**arrays: Any) -> Any:
     """
     found: dict[str, Any] = {}
     for name, value in arrays.items():
-        if value is None or isinstance(value, (bool, int, float)):
+        if type(value) is numpy.ndarray:  # at once, since most are and the rest takes a while
+            found[name] = value
+            continue
+        if value is None or is_scalar(value):
             continue
         if not is_array(value):
+            kind = type(value)
+            sparse = kind.__module__.startswith("scipy.sparse")
             raise TypeError(
                 f"{name} must be an array of an Array API library (NumPy, CuPy, Torch, ...), "
-                f"got {type(value).__module__}.{type(value).__qualname__}"
+                f"got {kind.__module__}.{kind.__qualname__}" + (_SPARSE if sparse else "")
             )
+        _check_library(name, value)
         found[name] = value
     if not found:
         raise TypeError(f"at least one of {', '.join(arrays)} must be an array")
@@ -67,6 +78,24 @@ def namespace(**arrays: Any) -> Any:
     return xp
 
 
+_SPARSE = ": Events.from_sparse(...) makes it Events, a form that every function takes"
+
+
+def _check_library(name: str, value: Any) -> None:
+    """Refuse arrays that are lazy or sparse, and say what takes them."""
+    if compat.is_numpy_array(value):
+        return
+    if compat.is_dask_array(value):
+        raise TypeError(
+            f"{name} is a Dask array: fastsnn_np.bulk.forward_blocks(x, network) computes it "
+            "block by block, and x.compute() loads it as a NumPy array"
+        )
+    if compat.is_pydata_sparse_array(value):
+        raise TypeError(f"{name} is a sparse array, sparse.{type(value).__name__}: call todense()")
+    if compat.is_torch_array(value) and str(value.layout) != "torch.strided":
+        raise TypeError(f"{name} is a sparse tensor, of layout {value.layout}{_SPARSE}")
+
+
 def float_dtype(xp: Any, **arrays: Any) -> Any:
     """The working dtype: the widest floating dtype given, or float32 if all are integer or bool.
 
@@ -77,9 +106,11 @@ def float_dtype(xp: Any, **arrays: Any) -> Any:
     """
     widest = None
     for name, value in arrays.items():
-        if value is None or isinstance(value, (bool, int, float)):
+        if value is None or is_scalar(value):
             continue
         dtype = value.dtype
+        if not getattr(dtype, "isnative", True):
+            dtype = dtype.newbyteorder("=")
         if dtype == xp.float64 or (dtype == xp.float32 and widest is None):
             widest = dtype
         elif dtype != xp.float32 and not (
@@ -98,8 +129,10 @@ def as_dtype(xp: Any, x: Array, dtype: Any) -> Array:
 
 
 def as_parameter(xp: Any, value: Any, like: Array, dtype: Any) -> Array:
-    """A Python number or an array as an array of `dtype` on the device of `like`."""
-    if is_array(value):
+    """A number or an array as an array of `dtype` on the device of `like`."""
+    if is_scalar(value):
+        value = float(value)
+    elif is_array(value):
         return as_dtype(xp, value, dtype)
     return xp.asarray(value, dtype=dtype, device=device_of(like))
 
@@ -113,9 +146,14 @@ def is_cupy(x: object) -> bool:
 
 
 def to_numpy(x: Any) -> Any:
-    """`x` as a NumPy array on the host; sharing memory where it can."""
+    """`x` as a NumPy array on the host, of the native byte order; sharing memory where it can."""
     if is_torch(x):
         x = x.detach()
     if is_torch(x) or is_cupy(x):
         x = compat.to_device(x, "cpu")
-    return numpy.asarray(x)
+    return native(numpy.asarray(x))
+
+
+def native(x: Any) -> Any:
+    """A NumPy array in this machine's byte order, which kernels and other libraries need."""
+    return x if x.dtype.isnative else x.astype(x.dtype.newbyteorder("="))

@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import json
 import os
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import IO, Any, Literal
+
+_LONGEST_HEADER = 1 << 24  # bytes; some 100 per array
 
 
 @contextmanager
@@ -35,6 +38,34 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
         with suppress(OSError):
             temporary.unlink()
         raise
+
+
+def size_of(path: str | os.PathLike[str]) -> int:
+    """Bytes of a regular file. To open a pipe or a device would wait for ever.
+
+    Raises
+    ------
+    OSError
+        If there is no such file, or it is a folder.
+    ValueError
+        If it is a pipe, a device or a socket.
+    """
+    status = os.stat(path)
+    if stat.S_ISDIR(status.st_mode):
+        open(path, "rb").close()  # Python's own error for a folder
+    if not stat.S_ISREG(status.st_mode):
+        raise ValueError(f"{path} is no regular file, but a pipe, a device or a socket")
+    return status.st_size
+
+
+@contextmanager
+def opened(path: str | os.PathLike[str], most: int | None = None) -> Iterator[IO[bytes]]:
+    """A regular file of at most `most` bytes, opened to be read."""
+    size = size_of(path)
+    if most is not None and size > most:
+        raise ValueError(f"{path} has {size} bytes, and such a file has no more than {most}")
+    with open(path, "rb") as file:
+        yield file
 
 
 @dataclass(frozen=True)
@@ -89,7 +120,11 @@ class Format:
         from safetensors import SafetensorError, safe_open
 
         path = Path(path)
-        path.open("rb").close()  # Python's own error for a missing file or a folder
+        with opened(path) as start:
+            length = int.from_bytes(start.read(8), "little")
+        # a longer one than the file is what safe_open tells of
+        if _LONGEST_HEADER < length <= size_of(path):
+            raise ValueError(f"{path} has a header of {length} bytes: it is no {self.kind}")
         try:
             with safe_open(path, framework=self.framework) as file:
                 metadata = file.metadata() or {}
@@ -109,6 +144,8 @@ class Format:
             version = header.get("version", self.unmarked)
             if version is None:
                 raise KeyError("version")
+            if isinstance(version, bool):  # which would equal 1
+                raise TypeError(f"version {version}")
         except (AttributeError, KeyError, TypeError, ValueError, RecursionError) as error:
             raise ValueError(f"{path} has a damaged {self.kind} header: {error!r}") from error
         if version != self.version:

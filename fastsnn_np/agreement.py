@@ -16,6 +16,9 @@ from typing import Any
 
 import numpy as np
 
+from ._checks import check_real, finite
+from ._namespace import to_numpy
+
 __all__ = ["POTENTIAL_TOLERANCE", "Agreement", "inside_bound", "potential_error", "spike_times"]
 
 POTENTIAL_TOLERANCE = {"float32": 1e-5, "float64": 1e-12}  #: of max|dV| / max|V|
@@ -68,12 +71,18 @@ def inside_bound(
     times : int32 array (batch, neurons)
     inside : bool array (batch, neurons)
     """
+    potential = _potential("potential", potential)
+    threshold = finite("threshold", threshold)
+    if np.dtype(dtype) not in (np.float32, np.float64):
+        raise TypeError(f"dtype must be float32 or float64, got {dtype!r}")
     steps = potential.shape[-1]
     crossing = potential > threshold
     times = np.where(crossing.any(-1), crossing.argmax(-1), steps).astype(np.int32)
     matters = np.arange(steps) <= times[..., None]
     margin = np.where(matters, np.abs(potential - threshold), np.inf).min(-1)
-    scale = np.abs(potential).max(-1) if scale is None else scale
+    scale = np.abs(potential).max(-1) if scale is None else to_numpy(scale)
+    if scale.shape not in ((), times.shape):
+        raise ValueError(f"scale must have shape {times.shape}, got {scale.shape}")
     bound = 16 * np.finfo(dtype).eps * np.maximum(1, scale)
     return times, margin <= bound
 
@@ -83,13 +92,30 @@ def spike_times(
 ) -> Agreement:
     """Compare spike times (batch, neurons) with the reference's `potential`. See `inside_bound`."""
     expected, inside = inside_bound(potential, dtype=dtype, threshold=threshold, scale=scale)
-    different = (np.asarray(times) != expected) & ~inside
+    times = to_numpy(times)
+    if times.shape != expected.shape:
+        raise ValueError(f"times have shape {times.shape} and the reference's {expected.shape}")
+    different = (times != expected) & ~inside
     return Agreement(expected.size, int(inside.sum()), int(different.sum()))
 
 
 def potential_error(potential: Any, expected: Any) -> float:
     """max|dV| / max|V|, to be held against ``POTENTIAL_TOLERANCE``."""
+    potential, expected = _potential("potential", potential), _potential("expected", expected)
+    if potential.shape != expected.shape:
+        raise ValueError(f"potential has shape {potential.shape}, and expected {expected.shape}")
     if expected.size == 0:
         return 0.0
     largest = float(np.abs(expected).max())
-    return float(np.abs(np.asarray(potential) - expected).max()) / (largest or 1.0)
+    return float(np.abs(potential - expected).max()) / (largest or 1.0)
+
+
+def _potential(name: str, potential: Any) -> Any:
+    """A potential as a NumPy array; NaN in it would agree with everything."""
+    potential = to_numpy(potential)
+    check_real(name, potential.dtype, np)
+    if potential.ndim < 1:
+        raise ValueError(f"{name} must have axes (..., neurons, time), got a single number")
+    if not np.isfinite(potential).all():
+        raise ValueError(f"{name} holds NaN or infinity, which cannot be compared")
+    return potential

@@ -11,10 +11,19 @@ from typing import Any, ClassVar
 import numpy as np
 
 from . import backends
-from ._checks import check_beta, check_finite, check_option, check_weights, finite, positive
-from ._decay import InputScale, beta_from_tau
+from ._checks import (
+    check_beta,
+    check_finite,
+    check_option,
+    check_real,
+    check_weights,
+    finite,
+    is_whole,
+    positive,
+)
+from ._decay import InputScale, as_real, beta_from_tau
 from ._layer import ReadoutKind
-from ._namespace import Array, as_parameter, float_dtype, namespace, to_numpy
+from ._namespace import Array, as_parameter, float_dtype, is_array, is_scalar, namespace, to_numpy
 from ._storage import Format
 
 __all__ = ["Layer", "Network", "Readout"]
@@ -22,6 +31,7 @@ __all__ = ["Layer", "Network", "Readout"]
 TAU_HIDDEN, TAU_READOUT = 10.0, 20.0  # ms, Table 1
 ARRAYS = ("weight", "bias", "beta")  # the fields of a part that are arrays
 _FORMAT = Format("network", version=1)
+_DTYPES = (np.dtype(np.float32), np.dtype(np.float64))
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,8 +45,10 @@ class _Parameters:
 
     def __post_init__(self) -> None:
         weight, bias = self.weight, self.bias
-        beta_array = None if isinstance(self.beta, (int, float)) else self.beta
-        xp = namespace(weight=weight, bias=bias, beta=beta_array)
+        xp = namespace(weight=weight, bias=bias, beta=self.beta)
+        for name, array in (("weight", weight), ("bias", bias)):
+            if array is not None and (is_scalar(array) or not is_array(array)):
+                raise TypeError(f"{name} must be an array, got {array!r}")
         check_weights(weight, bias)
         if 0 in weight.shape:
             raise ValueError(f"weight must not be empty, got shape {tuple(weight.shape)}")
@@ -44,7 +56,9 @@ class _Parameters:
         dtype = float_dtype(xp, weight=weight)
         neurons = weight.shape[0]
         beta = beta_from_tau(self._default_tau) if self.beta is None else self.beta
-        beta = as_parameter(xp, beta, weight, dtype)
+        beta = as_real(xp, "beta", beta, weight, dtype)
+        if bias is not None:
+            check_real("bias", bias.dtype, xp)
         check_beta(xp, beta, neurons=neurons)
         arrays = {
             "weight": as_parameter(xp, weight, weight, dtype),
@@ -153,6 +167,8 @@ class Network:
     dt: float = 1.0
 
     def __post_init__(self) -> None:
+        if not isinstance(self.layers, (tuple, list)):
+            raise TypeError(f"layers must be a sequence of Layer, got {type(self.layers).__name__}")
         object.__setattr__(self, "layers", tuple(self.layers))
         parts = (*self.layers, self.readout)
         for part, kind in zip(parts, (*[Layer] * len(self.layers), Readout), strict=True):
@@ -194,10 +210,16 @@ class Network:
         seed : int or numpy.random.Generator, optional
         tau, tau_readout, dt : float
             Time constants and step in ms.
+        dtype : {numpy.float32, numpy.float64}
+
+        Raises
+        ------
+        ValueError, TypeError
+            If a size is no whole number of at least 1, there are fewer than two, or the dtype is
+            another.
         """
-        sizes = [int(n) for n in sizes]
-        if len(sizes) < 2 or min(sizes) < 1:
-            raise ValueError(f"sizes must name at least inputs and classes, all >= 1, got {sizes}")
+        sizes = _sizes(sizes)
+        dtype = _working_dtype(dtype)
         rng = np.random.default_rng(seed)
 
         def parameters(n_in: int, n_out: int, time_constant: float) -> dict[str, Any]:
@@ -261,13 +283,19 @@ class Network:
         """
         header, arrays = _FORMAT.read(path)
         try:
+            if not isinstance(header["layers"], list):
+                raise TypeError(f"its layers are no list, but {type(header['layers']).__name__}")
             layers = [
-                Layer(**_group(arrays, f"layers.{i}"), **options)
+                Layer(**_group(arrays, f"layers.{i}"), **_options(Layer, options))
                 for i, options in enumerate(header["layers"])
             ]
-            readout = Readout(**_group(arrays, "readout"), **header["readout"])
+            readout = Readout(**_group(arrays, "readout"), **_options(Readout, header["readout"]))
+            if arrays:
+                raise ValueError(f"it holds arrays that no layer has: {', '.join(sorted(arrays))}")
             return cls(tuple(layers), readout, header["dt"])
-        except (KeyError, TypeError, ValueError, OverflowError) as error:
+        except KeyError as error:
+            raise ValueError(f"{path} does not describe a network: it lacks {error}") from error
+        except (TypeError, ValueError, OverflowError) as error:
             raise ValueError(f"{path} does not describe a network: {error}") from error
 
 
@@ -284,5 +312,49 @@ def _described(part: Layer | Readout, prefix: str, arrays: dict[str, Any]) -> di
 
 
 def _group(arrays: dict[str, Any], prefix: str) -> dict[str, Any]:
-    group = {"weight": arrays[f"{prefix}.weight"], "beta": arrays[f"{prefix}.beta"]}
-    return {**group, "bias": arrays.get(f"{prefix}.bias")}
+    """The arrays of one part, taken out of a file's, and all of the dtype they were saved in."""
+    group = {name: arrays.pop(f"{prefix}.{name}") for name in ("weight", "beta")}
+    group["bias"] = arrays.pop(f"{prefix}.bias", None)
+    dtype = group["weight"].dtype
+    for name, array in group.items():
+        if array is not None and not (array.dtype == dtype and dtype in _DTYPES):
+            raise TypeError(
+                f"{prefix}.{name} is {array.dtype}: weight, bias and beta of a part are all "
+                "float32 or all float64"
+            )
+    return group
+
+
+def _options(kind: type[Layer | Readout], options: Any) -> dict[str, Any]:
+    """The options of one part in a file's header: each of those that `save` writes."""
+    if not isinstance(options, dict):
+        raise TypeError(f"a {kind.__name__}'s options are no object, but {options!r:.80}")
+    for field in fields(kind):
+        if field.name not in ARRAYS and field.name not in options:
+            raise ValueError(f"a {kind.__name__} lacks {field.name!r}")
+    return options
+
+
+def _sizes(sizes: Any) -> list[int]:
+    try:
+        sizes = list(sizes)
+    except TypeError:
+        raise TypeError(
+            f"sizes must be a sequence, inputs, hidden layers and classes, got {sizes!r}"
+        ) from None
+    if len(sizes) < 2 or not all(is_whole(size) and size >= 1 for size in sizes):
+        raise ValueError(
+            "sizes must name at least inputs and classes, all whole numbers and all >= 1, "
+            f"got {sizes}"
+        )
+    return [int(size) for size in sizes]
+
+
+def _working_dtype(dtype: Any) -> Any:
+    try:
+        found = np.dtype(dtype)
+    except TypeError:
+        found = None
+    if dtype is None or found is None or found not in _DTYPES:  # None equals float64
+        raise TypeError(f"dtype must be numpy.float32 or numpy.float64, got {dtype!r}")
+    return found

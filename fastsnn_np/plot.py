@@ -6,7 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from ._checks import positive, whole
 from ._forward import Result, forward
+from ._namespace import to_numpy
 from .metrics import LatencyToDecision
 from .network import Network
 from .spikes import Events, SpikeTimes
@@ -27,9 +29,9 @@ def activity(
     Parameters
     ----------
     x : SpikeTimes or Events
-        A single sample, NumPy.
+        A single sample, in host memory.
     network : Network
-        A network of NumPy arrays, with at least one hidden layer.
+        With at least one hidden layer.
     label : int
         The right class, drawn in colour.
     classes : sequence of str, optional
@@ -44,15 +46,22 @@ def activity(
     Raises
     ------
     ValueError
-        If `x` holds more than one sample.
+        If `x` holds more than one sample, or `label` is none of the classes.
     """
     from matplotlib.figure import Figure
 
+    if not isinstance(x, (SpikeTimes, Events)):
+        raise TypeError(f"activity draws SpikeTimes or Events, got {type(x).__name__}")
+    label = whole("label", label, at_least=0, below=network.sizes[-1])
+    _check_names(classes, network.sizes[-1])
+    if isinstance(x, SpikeTimes):
+        x = SpikeTimes.unchecked(to_numpy(x.times), x.n_steps)
+    network = network.mapped(to_numpy)
     if len(x) != 1:
         raise ValueError(f"activity draws one sample, got {len(x)}: pass x[i : i + 1]")
     result: Result = forward(x, network, return_potential=True)
     assert result.potentials is not None and result.prediction is not None
-    dt = network.dt if dt is None else dt
+    dt = network.dt if dt is None else positive("dt", dt, "ms")
     rasters = [("Input", *_raster(x), x.n_neurons), *_hidden_rasters(result)]
     figure = Figure(figsize=(7, 3 + 1.9 * len(rasters)), layout="constrained")
     axes = figure.subplots(len(rasters) + 1, 1, sharex=True)
@@ -144,10 +153,13 @@ def confusion(matrix: Any, classes: Any = None) -> Any:
     """
     from matplotlib.figure import Figure
 
-    matrix = np.asarray(matrix)
+    matrix = to_numpy(matrix)
     if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1]:
         raise ValueError(f"matrix must have shape (classes, classes), got {matrix.shape}")
+    if matrix.dtype.kind not in "iu" or (matrix < 0).any():
+        raise ValueError("matrix must hold counts, integers of at least 0")
     count = len(matrix)
+    _check_names(classes, count)
     share = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
     figure = Figure(figsize=(2.2 + 0.5 * count, 1.6 + 0.45 * count), layout="constrained")
     axis = figure.subplots()
@@ -183,6 +195,7 @@ def latency_curve(latency: LatencyToDecision, *, dt: float = 1.0) -> Any:
     """
     from matplotlib.figure import Figure
 
+    dt = positive("dt", dt, "ms")
     steps = np.arange(len(latency.accuracy))
     settled = np.searchsorted(np.sort(latency.decided), steps, side="right") / len(latency.decided)
     figure = Figure(figsize=(7, 3.2), layout="constrained")
@@ -213,6 +226,11 @@ def _hidden_rasters(result: Result) -> list[tuple[str, Any, Any, int]]:
         name = "Hidden layer" if count == 1 else f"Hidden layer {i + 1}"
         rasters.append((name, *_raster(SpikeTimes(times, result.n_steps)), times.shape[1]))
     return rasters
+
+
+def _check_names(classes: Any, count: int) -> None:
+    if classes is not None and len(classes) != count:
+        raise ValueError(f"classes must name {count} classes, got {len(classes)} names")
 
 
 def _class_name(classes: Any, index: int) -> str:

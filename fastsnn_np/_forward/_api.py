@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from .. import backends
-from .._checks import check_option, whole
+from .._checks import check_option, flag, whole
 from .._decay import Method
 from .._engine import EngineName
 from .._namespace import Array, device_of, is_array, library_name, namespace
@@ -116,7 +116,8 @@ def forward(
         batch_size = whole("batch_size", batch_size)
     if batch_size is not None and (state is not None or return_state):
         raise ValueError("a state belongs to one batch: give no batch_size with it")
-    options = Options(return_potential, return_state, check_finite, explain)
+    options = _options(return_potential, return_state, check_finite, explain)
+    progress = flag("progress", progress)
     chosen = Chosen(backend, device, engine, method)
     run: Callable[..., Result]
     if network is None:
@@ -163,7 +164,7 @@ def prepare(
     """
     check_option("method", method, Method)
     check_option("engine", engine, EngineName)
-    options = Options(return_potential, return_state, check_finite, explain)
+    options = _options(return_potential, return_state, check_finite, explain)
     return Prepared(_loaded(network), Chosen(backend, device, engine, method), options)
 
 
@@ -206,10 +207,24 @@ def stream(
     run = prepare(
         network, backend=backend, device=device, engine=engine, return_state=True, explain=explain
     )
+    return _streamed(run, chunks, state)
+
+
+def _streamed(run: Prepared, chunks: Iterable[Any], state: State | None) -> Iterator[Result]:
+    """The chunks' results; `stream` itself is no generator, so that it checks when it is called."""
     for chunk in chunks:
         result = run(in_layout(chunk, "bnt"), state)
         state = result.state
         yield result
+
+
+def _options(return_potential: Any, return_state: Any, check_finite: Any, explain: Any) -> Options:
+    return Options(
+        flag("return_potential", return_potential),
+        flag("return_state", return_state),
+        flag("check_finite", check_finite),
+        flag("explain", explain),
+    )
 
 
 def _loaded(network: Any, *, beside: Any = None) -> Network:

@@ -65,8 +65,18 @@ def _concat(arrays: Any) -> Array:
     return xp.concat(list(arrays), axis=0)
 
 
-def check_state(state: Any, batch: int, sizes: tuple[int, ...], n_hidden: int) -> None:
-    """Refuse a state whose arrays do not fit a batch and the sizes of its layers."""
+def check_state(
+    state: Any,
+    batch: int,
+    sizes: tuple[int, ...],
+    n_hidden: int,
+    readout: Array | None,
+    like: Array | None = None,
+) -> None:
+    """Refuse a state that does not fit a batch, the sizes of its layers, or their arrays.
+
+    `readout` are the readout's weights; without one, the arrays are those of `like`.
+    """
     if not isinstance(state, State):
         raise TypeError(f"state must be that of a Result, got {type(state).__name__}")
     wanted = [(batch, neurons) for neurons in sizes]
@@ -76,6 +86,23 @@ def check_state(state: Any, batch: int, sizes: tuple[int, ...], n_hidden: int) -
         raise ValueError(
             f"state has potentials of shapes {shapes}; this run has {len(wanted)} layers and "
             f"batch {batch}, {wanted}"
+        )
+    if type(state.step) is not int or state.step < 0:
+        raise ValueError(f"state.step must be a whole number of at least 0, got {state.step!r}")
+    logits = None if state.logits is None else tuple(state.logits.shape)
+    if logits != (None if readout is None else wanted[-1]):
+        raise ValueError(
+            f"state has logits {'' if logits is None else 'of shape '}{logits}; this run has "
+            + ("no readout" if readout is None else f"logits of shape {wanted[-1]}")
+        )
+    of = like if readout is None else readout
+    last = state.potentials[-1]
+    namespace(weight=of, state=last)
+    arrays = state.potentials if state.logits is None else (*state.potentials, state.logits)
+    if readout is not None and any(array.dtype != readout.dtype for array in arrays):
+        raise TypeError(
+            f"state has arrays of {[str(array.dtype) for array in arrays]} and the network is "
+            f"{readout.dtype}: it belongs to another network"
         )
 
 
