@@ -125,6 +125,13 @@ def fuzz(session: nox.Session) -> None:
 
 
 @nox.session
+def mutants(session: nox.Session) -> None:
+    """Plant faults in the algorithm's modules, one after the other: do the tests find them?"""
+    install(session, "torch", "numpy")
+    session.run("python", "tests/mutants.py", *session.posargs)
+
+
+@nox.session
 def demo(session: nox.Session) -> None:
     """Train on the shipped images, save, run every backend, print a table, write plots to demo/."""
     session.install(*CONSTRAINTS, "-e", ".[torch,plot]")
