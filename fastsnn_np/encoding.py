@@ -15,7 +15,7 @@ from .spikes import SpikeTimes
 __all__ = ["latency", "linear_latency", "random_spike_trains"]
 
 
-_SMALLEST_SIDE = 8  # pixels a side of what is taken for an image
+_SMALLEST_SIDE = 16  # pixels a side of what is taken for an image
 
 
 def latency(
