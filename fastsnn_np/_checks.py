@@ -240,8 +240,10 @@ def check_beta(xp: Any, beta: Array, *, neurons: int | None = None) -> None:
 
 
 def check_finite(name: str, array: Array) -> None:
-    """Refuse NaN and infinity, and say where the first one stands."""
+    """Refuse NaN and infinity, and say where the first one stands; integers and booleans pass."""
     xp = namespace(array=array)
+    if not xp.isdtype(array.dtype, "real floating"):
+        return
     bad = ~xp.isfinite(array)
     if bool(xp.any(bad)):
         flat = int(xp.argmax(xp.reshape(xp.astype(bad, xp.uint8), (-1,))))
