@@ -177,7 +177,6 @@ def test_events_are_cross_validated(rng):
 
 
 @pytest.mark.backend("reach")
-@pytest.mark.xfail(reason="FastSNNClassifier._spikes should encode scaled[:, None]")
 def test_as_many_samples_as_features_are_no_image(rng):
     pytest.importorskip("sklearn", reason="scikit-learn is not installed")
     pytest.importorskip("torch", reason="training needs Torch")
