@@ -17,7 +17,7 @@ import numpy as np
 from ._checks import check_neurons, check_option, flag
 from ._engine import EngineName
 from ._forward import Layout, Prepared, Result, prepare
-from ._forward._input import in_layout
+from ._forward._input import check_several, in_layout
 from ._namespace import to_numpy
 from .network import Network
 from .spikes import shape_of
@@ -199,6 +199,7 @@ def forward_iter(
     [4, 4, 1]
     """
     check_option("layout", layout, Layout)
+    check_several("batches", batches)
     run = prepare(network, backend=backend, device=device, engine=engine, check_finite=check_finite)
     return _results(run, batches, layout)
 

@@ -18,9 +18,9 @@ from .._namespace import Array, device_of, is_array, library_name, namespace
 from ..network import Network
 from ..spikes import Events, SpikeTimes
 from ._chain import Options
-from ._input import Layout, batches, in_layout
+from ._input import Layout, batches, check_several, in_layout
 from ._prepared import Chosen, Prepared, run_layer
-from ._results import Result, State, joined
+from ._results import Result, State, check_is_state, joined
 
 
 def forward(
@@ -207,6 +207,9 @@ def stream(
     run = prepare(
         network, backend=backend, device=device, engine=engine, return_state=True, explain=explain
     )
+    check_several("chunks", chunks)
+    if state is not None:
+        check_is_state(state)
     return _streamed(run, chunks, state)
 
 
