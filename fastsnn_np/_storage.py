@@ -51,9 +51,11 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     """
     path = as_path(path)
     if path.is_dir():
-        raise IsADirectoryError(errno.EISDIR, "a file is to be written, and this is a folder", path)
+        raise IsADirectoryError(
+            errno.EISDIR, "a file is to be written, and this is a folder", str(path)
+        )
     if not path.parent.is_dir():
-        raise FileNotFoundError(errno.ENOENT, "no such folder to write into", path.parent)
+        raise FileNotFoundError(errno.ENOENT, "no such folder to write into", str(path.parent))
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     os.close(handle)
     temporary = Path(name)
@@ -83,7 +85,9 @@ def size_of(path: str | os.PathLike[str]) -> int:
     """
     status = os.stat(path)
     if stat.S_ISDIR(status.st_mode):
-        raise IsADirectoryError(errno.EISDIR, "a file is to be read, and this is a folder", path)
+        raise IsADirectoryError(
+            errno.EISDIR, "a file is to be read, and this is a folder", str(path)
+        )
     if not stat.S_ISREG(status.st_mode):
         raise ValueError(f"{path} is no regular file, but a pipe, a device or a socket")
     return status.st_size
