@@ -17,6 +17,7 @@ import numpy as np
 from ._checks import check_neurons, check_option, flag
 from ._engine import EngineName
 from ._forward import Layout, Prepared, Result, prepare
+from ._forward._api import loaded
 from ._forward._input import check_several, in_layout
 from ._namespace import to_numpy
 from .network import Network
@@ -123,8 +124,7 @@ def forward_blocks(
             "fastsnn_np.forward takes what is in memory"
         )
     check_finite = flag("check_finite", check_finite)
-    if not isinstance(network, Network):
-        network = Network.load(network)
+    network = loaded(network)
     _check_blocks(x, network)
     network = network.mapped(to_numpy)
     key = tokenize(network, backend, device, engine, check_finite)

@@ -91,8 +91,8 @@ def check_state(
     fired = [tuple(times.shape) for times in state.spike_times]
     if shapes != wanted or fired != wanted[:n_hidden]:
         raise ValueError(
-            f"state has potentials of shapes {shapes}; this run has {len(wanted)} layers and "
-            f"batch {batch}, {wanted}"
+            f"state has potentials of shapes {shapes} and spike times of {fired}; "
+            f"this run has {len(wanted)} layers and batch {batch}, {wanted}"
         )
     if type(state.step) is not int or not 0 <= state.step < _MOST_STEPS:
         raise ValueError(
