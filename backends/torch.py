@@ -30,7 +30,10 @@ def asarray(x: Any, device: Any = None) -> torch.Tensor:
         host = to_numpy(x)
         # Torch shares memory with NumPy, cannot mark it read-only and takes no negative strides.
         shareable = host.flags.writeable and all(step >= 0 for step in host.strides)
-        tensor = torch.from_numpy(host if shareable else host.copy())
+        try:
+            tensor = torch.from_numpy(host if shareable else host.copy())
+        except TypeError as error:  # of text, objects, dates
+            raise TypeError(f"a tensor must hold numbers, got dtype {host.dtype}") from error
     return tensor if device is None else _moved(tensor, device)
 
 

@@ -6,60 +6,64 @@ An error says what was wanted, what came and, where it is not obvious, what to d
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, get_args
 
 import numpy as np
 
-from ._namespace import Array, is_array, namespace, to_numpy
+from ._namespace import Array, is_array, namespace, no_array, said, to_numpy
+
+_ADDRESSES = 1 << 47  # bytes that a process can address
 
 
 def check_option(name: str, value: Any, allowed: Any) -> None:
     """Refuse a value that is none of a `Literal`'s."""
     if not isinstance(value, str) or value not in get_args(allowed):
         raise ValueError(
-            f"{name} must be one of {', '.join(map(repr, get_args(allowed)))}, got {_said(value)}"
+            f"{name} must be one of {', '.join(map(repr, get_args(allowed)))}, got {said(value)}"
         )
 
 
 def flag(name: str, value: Any) -> bool:
     """True or False, Python's or NumPy's, as a plain bool."""
     if not isinstance(value, (bool, np.bool_)):
-        raise TypeError(f"{name} must be True or False, got {_said(value)}")
+        raise TypeError(f"{name} must be True or False, got {said(value)}")
     return bool(value)
 
 
 def positive(name: str, value: Any, unit: str = "") -> float:
     """A positive, finite number as a plain float; `unit` is named in the error."""
-    if not (is_number(value) and 0 < (number := _float(value)) < math.inf):
-        raise ValueError(f"{name} must be positive and finite{_of(unit)}, got {_said(value)}")
+    if not (is_number(value) and 0 < (number := as_float(value)) < math.inf):
+        raise ValueError(f"{name} must be positive and finite{_of(unit)}, got {said(value)}")
     return number
 
 
 def not_negative(name: str, value: Any, unit: str = "") -> float:
     """A finite number of at least 0 as a plain float."""
-    if not (is_number(value) and 0 <= (number := _float(value)) < math.inf):
-        raise ValueError(f"{name} must be 0 or more and finite{_of(unit)}, got {_said(value)}")
+    if not (is_number(value) and 0 <= (number := as_float(value)) < math.inf):
+        raise ValueError(f"{name} must be 0 or more and finite{_of(unit)}, got {said(value)}")
     return number
 
 
 def finite(name: str, value: Any) -> float:
     """A finite number as a plain float."""
-    if not (is_number(value) and math.isfinite(number := _float(value))):
-        raise ValueError(f"{name} must be a finite number, got {_said(value)}")
+    if not (is_number(value) and math.isfinite(number := as_float(value))):
+        raise ValueError(f"{name} must be a finite number, got {said(value)}")
     return number
 
 
 def fraction(name: str, value: Any) -> float:
     """A number in [0, 1) as a plain float."""
-    if not (is_number(value) and 0 <= (number := _float(value)) < 1):
-        raise ValueError(f"{name} must lie in [0, 1), got {_said(value)}")
+    if not (is_number(value) and 0 <= (number := as_float(value)) < 1):
+        raise ValueError(f"{name} must lie in [0, 1), got {said(value)}")
     return number
 
 
 def probability(name: str, value: Any) -> float:
     """A number in [0, 1] as a plain float."""
-    if not (is_number(value) and 0 <= (number := _float(value)) <= 1):
-        raise ValueError(f"{name} is a probability in [0, 1], got {_said(value)}")
+    if not (is_number(value) and 0 <= (number := as_float(value)) <= 1):
+        raise ValueError(f"{name} is a probability in [0, 1], got {said(value)}")
     return number
 
 
@@ -68,9 +72,59 @@ def whole(name: str, value: Any, *, at_least: int = 1, below: int | None = None)
     if not (is_whole(value) and value >= at_least and (below is None or value < below)):
         bound = "" if below is None else f" and below {below}"
         raise ValueError(
-            f"{name} must be a whole number of at least {at_least}{bound}, got {_said(value)}"
+            f"{name} must be a whole number of at least {at_least}{bound}, got {said(value)}"
         )
     return int(value)
+
+
+def seeded(seed: Any, name: str = "seed") -> np.random.Generator:
+    """The generator itself if it is one, and one of this seed otherwise."""
+    try:
+        if isinstance(seed, (bool, np.bool_)):
+            raise TypeError
+        return np.random.default_rng(seed)
+    except (TypeError, ValueError):
+        raise ValueError(
+            f"{name} must be a whole number of at least 0, a numpy.random.Generator or None, "
+            f"got {said(seed)}"
+        ) from None
+
+
+def working_dtype(dtype: Any) -> Any:
+    """float32 or float64 as NumPy's dtype."""
+    try:
+        found = np.dtype(dtype)
+    except TypeError:
+        found = None
+    if dtype is None or found not in (np.float32, np.float64):  # None would mean float64
+        raise TypeError(f"dtype must be numpy.float32 or numpy.float64, got {said(dtype)}")
+    return found
+
+
+def check_iterable(name: str, value: Any, of: str) -> None:
+    """Refuse what cannot be gone through; `of` says what it should hold."""
+    try:
+        if isinstance(value, (str, bytes)):
+            raise TypeError
+        iter(value)
+    except TypeError:
+        raise TypeError(
+            f"{name} must be a sequence or an iterator of {of}, got {said(value)}"
+        ) from None
+
+
+@contextmanager
+def room_for(what: str, *shape: int, itemsize: int = 8) -> Iterator[None]:
+    """Say which array did not fit into memory, also where NumPy cannot even count its bytes."""
+    size = math.prod(shape) * itemsize
+    try:
+        if size >= _ADDRESSES:
+            raise MemoryError
+        yield
+    except MemoryError:
+        raise MemoryError(
+            f"{what} of shape {shape} would take {float(size):.2g} bytes: more than there is memory"
+        ) from None
 
 
 def is_number(value: Any) -> bool:
@@ -84,22 +138,12 @@ def is_whole(value: Any) -> bool:
     return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
 
 
-def _float(value: Any) -> float:
+def as_float(value: Any) -> float:
+    """A real number as a plain float, infinite where it is beyond the largest."""
     try:
         return float(value)
     except OverflowError:  # an int beyond the largest float
         return math.inf if value > 0 else -math.inf
-
-
-def _said(value: Any) -> str:
-    """`value` as an error says it: an array by its shape, and nothing at length."""
-    if is_array(value) and getattr(value, "shape", ()) != ():
-        return f"an array of shape {tuple(value.shape)}"
-    try:
-        text = repr(value)
-    except ValueError:  # an int of more digits than Python prints
-        text = "a number too long to print"
-    return text if len(text) <= 80 else f"{text[:77]}..."
 
 
 def _of(unit: str) -> str:
@@ -110,7 +154,7 @@ def check_steps(n_steps: Any) -> int:
     """The number of time steps as a plain int: at least one, and such that int32 can hold it."""
     if not (is_whole(n_steps) and 1 <= n_steps < 2**31):
         raise ValueError(
-            f"n_steps must be a whole number of at least 1 and below 2^31, got {_said(n_steps)}"
+            f"n_steps must be a whole number of at least 1 and below 2^31, got {said(n_steps)}"
         )
     return int(n_steps)
 
@@ -120,7 +164,7 @@ def check_n_neurons(n_neurons: Any) -> int:
     if not (is_whole(n_neurons) and 1 <= n_neurons <= 2**31):
         raise ValueError(
             "n_neurons must be at least 1, a whole number, and at most 2^31, since indices are "
-            f"int32, got {_said(n_neurons)}"
+            f"int32, got {said(n_neurons)}"
         )
     return int(n_neurons)
 
@@ -140,6 +184,16 @@ def check_samples(samples: Any, n_samples: int) -> Any:
     return samples.astype(np.int64)
 
 
+def check_slice(samples: slice) -> None:
+    """Refuse a slice of other things than whole numbers, or of no step."""
+    try:
+        samples.indices(0)
+    except (TypeError, ValueError):
+        raise TypeError(
+            f"a slice of samples must hold whole numbers, and a step other than 0, got {samples}"
+        ) from None
+
+
 def selected(samples: Any, n_samples: int) -> Any:
     """Numbers of the samples that NumPy's indexing along the first axis would choose, as int64.
 
@@ -149,6 +203,7 @@ def selected(samples: Any, n_samples: int) -> Any:
     if isinstance(samples, tuple) and len(samples) == 2 and samples[1] is Ellipsis:
         samples = samples[0]
     if isinstance(samples, slice):
+        check_slice(samples)
         return np.arange(n_samples)[samples]
     if is_whole(samples):
         raise TypeError(
@@ -157,7 +212,7 @@ def selected(samples: Any, n_samples: int) -> Any:
     if isinstance(samples, (tuple, str)) or samples is None:
         raise TypeError(
             f"samples are chosen along the batch alone, by a slice, integers or booleans, "
-            f"got {_said(samples)}"
+            f"got {said(samples)}"
         )
     samples = np.asarray(to_numpy(samples))
     if samples.dtype == np.bool_:
@@ -182,8 +237,21 @@ def check_neurons(found: int, expected: int, who: str, *, steps: int | None = No
         )
 
 
+def check_array(name: str, value: Any) -> None:
+    """Refuse what is no array; unlike `namespace`, None and numbers too."""
+    if type(value) is not np.ndarray and not is_array(value):
+        raise no_array(name, value)
+
+
+def check_number_or_array(name: str, value: Any) -> None:
+    """Refuse what is neither a real number nor an array."""
+    if type(value) is not np.ndarray and not is_number(value) and not is_array(value):
+        raise TypeError(f"{name} must be a number or an array, got {said(value)}")
+
+
 def check_time_axis(name: str, x: Array, *, axes: str = "(..., neurons, time)") -> None:
     """Refuse an array without neurons and time axes, or without any time step."""
+    check_array(name, x)
     if x.ndim < 2:
         raise ValueError(f"{name} must have axes {axes}, got shape {tuple(x.shape)}")
     if x.shape[-1] == 0:
@@ -192,6 +260,9 @@ def check_time_axis(name: str, x: Array, *, axes: str = "(..., neurons, time)") 
 
 def check_weights(weight: Any, bias: Any, *, inputs: int | None = None) -> None:
     """Refuse weights and biases whose shapes do not fit each other or the number of inputs."""
+    check_array("weight", weight)
+    if bias is not None:
+        check_array("bias", bias)
     if weight.ndim != 2:
         raise ValueError(
             f"weight must have axes (neurons, inputs), got shape {tuple(weight.shape)}"
@@ -221,7 +292,8 @@ def check_initial(initial: Any, shape: tuple[int, ...]) -> None:
     )
     if not fits:
         raise ValueError(
-            f"initial_potential must broadcast to (..., neurons), {tuple(shape)}, got shape {given}"
+            "initial_potential must be a number or fit (..., neurons), "
+            f"{tuple(shape)}, got shape {given}"
         )
 
 
@@ -233,10 +305,15 @@ def check_beta(xp: Any, beta: Array, *, neurons: int | None = None) -> None:
             f"got shape {tuple(beta.shape)}"
         )
     if not bool(xp.all((beta > 0) & (beta < 1))):
-        raise ValueError(
-            f"beta must lie inside (0, 1) after rounding to {beta.dtype}, got {beta}: "
-            "beta = exp(-dt / tau) reaches 0 or 1 there for a tau far below or above dt"
-        )
+        raise beta_outside(beta, beta.dtype)
+
+
+def beta_outside(beta: Any, dtype: Any) -> ValueError:
+    """The error for a beta that is not inside (0, 1)."""
+    return ValueError(
+        f"beta must lie inside (0, 1) after rounding to {dtype}, got {beta}: "
+        "beta = exp(-dt / tau) reaches 0 or 1 there for a tau far below or above dt"
+    )
 
 
 def check_finite(name: str, array: Array) -> None:

@@ -7,8 +7,11 @@ from typing import Any, Literal
 
 from . import backends
 from ._checks import (
+    as_float,
+    beta_outside,
     check_beta,
     check_initial,
+    check_number_or_array,
     check_option,
     check_real,
     check_time_axis,
@@ -22,8 +25,6 @@ from ._namespace import (
     as_parameter,
     device_of,
     float_dtype,
-    is_array,
-    is_scalar,
     namespace,
 )
 
@@ -78,6 +79,9 @@ def decay(
     >>> decay(np.array([[1.0, 0.0, 0.0]]), beta=0.5)
     array([[0.5  , 0.25 , 0.125]])
     """
+    check_number_or_array("beta", beta)
+    if initial_potential is not None:
+        check_number_or_array("initial_potential", initial_potential)
     xp = namespace(current=current, beta=beta, initial_potential=initial_potential)
     check_time_axis("current", current)
     dtype = float_dtype(xp, current=current)
@@ -86,7 +90,7 @@ def decay(
     check_option("input_scale", input_scale, InputScale)
     check_option("method", method, Method)
     if initial_potential is not None:
-        if is_scalar(initial_potential):
+        if is_number(initial_potential):
             initial_potential = finite("initial_potential", initial_potential)
         initial_potential = as_real(xp, "initial_potential", initial_potential, current, dtype)
         check_initial(initial_potential, current.shape[:-1])
@@ -97,10 +101,11 @@ def decay(
 
 def as_real(xp: Any, name: str, value: Any, like: Array, dtype: Any) -> Array:
     """A number or an array of real numbers as an array of `dtype` on the device of `like`."""
-    if is_array(value) and not is_scalar(value):
+    check_number_or_array(name, value)
+    if is_number(value):
+        value = as_float(value)
+    else:
         check_real(name, value.dtype, xp)
-    elif not is_number(value):
-        raise TypeError(f"{name} must be a number or an array, got {value!r}")
     return as_parameter(xp, value, like, dtype)
 
 
@@ -224,11 +229,14 @@ def beta_from_tau(tau: float, dt: float = 1.0) -> float:
     Raises
     ------
     ValueError
-        If tau or dt is not positive and finite.
+        If tau or dt is not positive and finite, or one so far above the other that beta is 0 or 1.
 
     Examples
     --------
     >>> round(beta_from_tau(10.0), 6)
     0.904837
     """
-    return math.exp(-positive("dt", dt, "ms") / positive("tau", tau, "ms"))
+    beta = math.exp(-positive("dt", dt, "ms") / positive("tau", tau, "ms"))
+    if not 0 < beta < 1:
+        raise beta_outside(beta, "float64")
+    return beta

@@ -35,7 +35,8 @@ def threshold(potential: Array, /, threshold: float = 1.0) -> Array:
     >>> threshold(np.array([[0.5, 1.0, 1.5]]))
     array([[False, False,  True]])
     """
-    check_real("potential", potential.dtype, namespace(potential=potential))
+    xp = namespace(potential=potential)
+    check_real("potential", potential.dtype, xp)
     return potential > finite("threshold", threshold)
 
 
@@ -56,6 +57,8 @@ def phi(spikes: Array, /) -> Array:
     """
     xp = namespace(spikes=spikes)
     check_real("spikes", spikes.dtype, xp)
+    if spikes.ndim == 0:
+        raise ValueError("spikes must have axes (..., time), got shape ()")
     wide = xp.float64 if xp.isdtype(spikes.dtype, "real floating") else xp.int64
     z = xp.cumulative_sum(as_dtype(xp, spikes, wide), axis=-1, dtype=wide)
     return xp.cumulative_sum(z, axis=-1, dtype=wide)

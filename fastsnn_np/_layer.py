@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal, NamedTuple
 
-from ._checks import check_option
+from ._checks import check_option, flag
 from ._currents import currents
 from ._decay import InputScale, Method, decay
 from ._first_spike import first_spike_times
@@ -73,6 +73,7 @@ def layer(
     >>> layer(spikes, np.array([[1.0, 0.5]]), beta=0.5, input_scale="unit").times
     array([[2]], dtype=int32)
     """
+    return_potential = flag("return_potential", return_potential)
     v = _potential(x, weight, bias, beta, initial_potential, input_scale, method)
     return LayerOutput(first_spike_times(v, threshold), v[..., -1], v if return_potential else None)
 
@@ -116,6 +117,7 @@ def readout(
     layer : for the other parameters.
     """
     check_option("kind", kind, ReadoutKind)
+    return_potential = flag("return_potential", return_potential)
     v = _potential(x, weight, bias, beta, initial_potential, input_scale, "block")
     return ReadoutOutput(pool(v, kind), v[..., -1], v if return_potential else None)
 

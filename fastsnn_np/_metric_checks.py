@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from ._checks import check_real
 from ._forward import Result
 from ._namespace import to_numpy
 from .network import Network
@@ -50,6 +51,8 @@ def check_operations(network: Any, operations: Any, updates: Any) -> Any:
     """Refuse operations and updates of another network; the updates as a NumPy array."""
     check_network(network)
     updates = to_numpy(updates)
+    if updates.ndim != 2:
+        raise ValueError(f"updates must have axes (batch, layers), got shape {updates.shape}")
     products = np.array(
         [part.n_inputs * part.n_neurons for part in (*network.layers, network.readout)]
     )
@@ -69,9 +72,10 @@ def check_operations(network: Any, operations: Any, updates: Any) -> Any:
             f"operations and updates must have shape (batch, layers), ({len(updates)}, "
             f"{len(products)}) with at least one sample, got {shapes}"
         )
-    counts = (operations.effective_macs, operations.effective_acs, updates)
-    if any(not (to_numpy(count) >= 0).all() for count in counts):
-        raise ValueError("operations and updates must be 0 or more")
+    for count in map(to_numpy, (operations.effective_macs, operations.effective_acs, updates)):
+        check_real("operations and updates", count.dtype, np)
+        if not (count >= 0).all():
+            raise ValueError(f"operations and updates must be 0 or more, got {count.min()}")
     return updates
 
 

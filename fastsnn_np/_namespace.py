@@ -24,7 +24,7 @@ def library_name(xp: ModuleType) -> str:
 
 def is_array(x: object) -> bool:
     """Whether `x` belongs to an Array API library (a list or a float does not)."""
-    return bool(compat.is_array_api_obj(x)) and not isinstance(x, (int, float, complex))
+    return bool(compat.is_array_api_obj(x)) and not isinstance(x, (int, float, complex, type))
 
 
 def is_scalar(value: Any) -> bool:
@@ -50,16 +50,11 @@ def namespace(**arrays: Any) -> Any:
         if value is None or is_scalar(value):
             continue
         if not is_array(value):
-            kind = type(value)
-            sparse = kind.__module__.startswith("scipy.sparse")
-            raise TypeError(
-                f"{name} must be an array of an Array API library (NumPy, CuPy, Torch, ...), "
-                f"got {kind.__module__}.{kind.__qualname__}" + (_SPARSE if sparse else "")
-            )
+            raise no_array(name, value)
         _check_library(name, value)
         found[name] = value
     if not found:
-        raise TypeError(f"at least one of {', '.join(arrays)} must be an array")
+        raise no_array(*next(iter(arrays.items())))
     first, *others = found
     xp = compat.array_namespace(found[first])
     for name in others:
@@ -76,6 +71,38 @@ def namespace(**arrays: Any) -> Any:
                 f"{device_of(found[name])}: nothing is moved silently; move one of them first"
             )
     return xp
+
+
+def no_array(name: str, value: Any) -> TypeError:
+    """The error for a `value` that should be an array: what it is, and what makes it one."""
+    kind = type(value)
+    module = kind.__module__
+    advice = ""
+    if module.startswith("scipy.sparse"):
+        advice = _SPARSE
+    elif module.startswith("fastsnn_np.spikes"):
+        advice = f": {name}.to_dense() makes it one"
+    elif isinstance(value, (list, tuple)):
+        advice = ": numpy.asarray(...) makes one"
+    if value is None or is_scalar(value):
+        what = said(value)
+    else:
+        what = f"{module}.{kind.__qualname__}".removeprefix("builtins.")
+    return TypeError(
+        f"{name} must be an array of an Array API library (NumPy, CuPy, Torch, ...), got {what}"
+        f"{advice}"
+    )
+
+
+def said(value: Any) -> str:
+    """`value` as an error says it: an array by its shape, and nothing at length."""
+    if is_array(value) and getattr(value, "shape", ()) != ():
+        return f"an array of shape {tuple(value.shape)}"
+    try:
+        text = repr(value)
+    except ValueError:  # an int of more digits than Python prints
+        text = "a number too long to print"
+    return text if len(text) <= 80 else f"{text[:77]}..."
 
 
 _SPARSE = ": Events.from_sparse(...) makes it Events, a form that every function takes"
@@ -123,6 +150,27 @@ def float_dtype(xp: Any, **arrays: Any) -> Any:
     return xp.float32 if widest is None else widest
 
 
+def checked_dtype(xp: Any, dtype: Any, *kinds: str) -> Any:
+    """A dtype of the library `xp` and of one of these kinds, as the Array API names them.
+
+    Raises
+    ------
+    TypeError
+        If it is none, or of another kind.
+    """
+    try:
+        found = numpy.dtype(dtype) if library_name(xp) == "numpy" and dtype is not None else dtype
+        right = bool(xp.isdtype(found, kinds))
+    except (TypeError, ValueError, AttributeError):  # what libraries raise for no dtype at all
+        right = False
+    if not right:
+        raise TypeError(
+            f"dtype must be a {' or '.join(kinds).replace('real ', '')} dtype of "
+            f"{library_name(xp)}, got {said(dtype)}"
+        )
+    return found
+
+
 def as_dtype(xp: Any, x: Array, dtype: Any) -> Array:
     """`x` in `dtype`, without a copy if it has it already."""
     return x if x.dtype == dtype else xp.astype(x, dtype)
@@ -149,9 +197,19 @@ def to_numpy(x: Any) -> Any:
     """`x` as a NumPy array on the host, of the native byte order; sharing memory where it can."""
     if is_torch(x):
         x = x.detach()
+    if type(x).__module__.startswith("fastsnn_np."):
+        raise TypeError(f"an array is wanted, got {type(x).__name__}")
     if is_torch(x) or is_cupy(x):
-        x = compat.to_device(x, "cpu")
-    return native(numpy.asarray(x))
+        try:
+            x = compat.to_device(x, "cpu")
+        except NotImplementedError as error:  # Torch's, of the device "meta"
+            raise ValueError(f"a tensor on device {x.device} holds no values") from error
+    try:
+        return native(numpy.asarray(x))
+    except ValueError as error:
+        if not isinstance(x, (list, tuple)):
+            raise
+        raise ValueError(f"rows of one length are wanted, as of an array, got {said(x)}") from error
 
 
 def native(x: Any) -> Any:

@@ -58,6 +58,7 @@ def normalise(
     if not v_threshold > v_rest:
         raise ValueError(f"v_threshold must be above v_rest (mV), got {v_threshold} and {v_rest}")
     resistance = positive("resistance", resistance, "MOhm")
-    span = v_threshold - v_rest
+    span = finite("v_threshold - v_rest", v_threshold - v_rest)
+    gain = positive("resistance / (v_threshold - v_rest)", resistance / span)
     initial = 0.0 if v_initial is None else (finite("v_initial", v_initial) - v_rest) / span
-    return Normalised(current * (resistance / span), initial)
+    return Normalised(current * gain, initial)

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from ._checks import check_real, finite
+from ._checks import check_real, finite, working_dtype
 from ._namespace import to_numpy
 
 __all__ = ["POTENTIAL_TOLERANCE", "Agreement", "inside_bound", "potential_error", "spike_times"]
@@ -73,14 +73,13 @@ def inside_bound(
     """
     potential = _potential("potential", potential)
     threshold = finite("threshold", threshold)
-    if np.dtype(dtype) not in (np.float32, np.float64):
-        raise TypeError(f"dtype must be float32 or float64, got {dtype!r}")
+    dtype = working_dtype(dtype)
     steps = potential.shape[-1]
     crossing = potential > threshold
     times = np.where(crossing.any(-1), crossing.argmax(-1), steps).astype(np.int32)
     matters = np.arange(steps) <= times[..., None]
     margin = np.where(matters, np.abs(potential - threshold), np.inf).min(-1)
-    scale = np.abs(potential).max(-1) if scale is None else to_numpy(scale)
+    scale = np.abs(potential).max(-1) if scale is None else _scale(scale)
     if scale.shape not in ((), times.shape):
         raise ValueError(f"scale must have shape {times.shape}, got {scale.shape}")
     bound = 16 * np.finfo(dtype).eps * np.maximum(1, scale)
@@ -93,6 +92,8 @@ def spike_times(
     """Compare spike times (batch, neurons) with the reference's `potential`. See `inside_bound`."""
     expected, inside = inside_bound(potential, dtype=dtype, threshold=threshold, scale=scale)
     times = to_numpy(times)
+    if times.dtype.kind not in "iu":
+        raise TypeError(f"times must be integer steps, got dtype {times.dtype}")
     if times.shape != expected.shape:
         raise ValueError(f"times have shape {times.shape} and the reference's {expected.shape}")
     different = (times != expected) & ~inside
@@ -110,12 +111,23 @@ def potential_error(potential: Any, expected: Any) -> float:
     return float(np.abs(potential - expected).max()) / (largest or 1.0)
 
 
+def _scale(scale: Any) -> Any:
+    """What rounding errors are proportional to; NaN in it would leave no neuron out."""
+    scale = to_numpy(scale)
+    check_real("scale", scale.dtype, np)
+    if not (np.isfinite(scale).all() and (scale >= 0).all()):
+        raise ValueError("scale must be 0 or more and finite")
+    return scale
+
+
 def _potential(name: str, potential: Any) -> Any:
     """A potential as a NumPy array; NaN in it would agree with everything."""
     potential = to_numpy(potential)
     check_real(name, potential.dtype, np)
     if potential.ndim < 1:
         raise ValueError(f"{name} must have axes (..., neurons, time), got a single number")
+    if potential.shape[-1] == 0:
+        raise ValueError(f"{name} must have at least one time step, got shape {potential.shape}")
     if not np.isfinite(potential).all():
-        raise ValueError(f"{name} holds NaN or infinity, which cannot be compared")
+        raise ValueError(f"{name} must be finite, and holds NaN or infinity")
     return potential

@@ -17,7 +17,8 @@ import numpy as np
 from ._checks import check_neurons, check_option, flag
 from ._engine import EngineName
 from ._forward import Layout, Prepared, Result, prepare
-from ._forward._input import in_layout
+from ._forward._api import loaded
+from ._forward._input import check_several, in_layout
 from ._namespace import to_numpy
 from .network import Network
 from .spikes import shape_of
@@ -123,8 +124,7 @@ def forward_blocks(
             "fastsnn_np.forward takes what is in memory"
         )
     check_finite = flag("check_finite", check_finite)
-    if not isinstance(network, Network):
-        network = Network.load(network)
+    network = loaded(network)
     _check_blocks(x, network)
     network = network.mapped(to_numpy)
     key = tokenize(network, backend, device, engine, check_finite)
@@ -199,6 +199,7 @@ def forward_iter(
     [4, 4, 1]
     """
     check_option("layout", layout, Layout)
+    check_several("batches", batches)
     run = prepare(network, backend=backend, device=device, engine=engine, check_finite=check_finite)
     return _results(run, batches, layout)
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from ._checks import check_steps, fraction, is_number, positive, whole
-from ._namespace import Array, as_dtype, float_dtype, namespace
+from ._checks import check_steps, fraction, is_number, positive, room_for, seeded, whole
+from ._namespace import Array, as_dtype, float_dtype, namespace, said
 from .spikes import SpikeTimes
 
 __all__ = ["latency", "linear_latency", "random_spike_trains"]
@@ -112,7 +112,7 @@ def linear_latency(p: Array, /, *, n_steps: int = 100, window: float = 0.8) -> S
     xp = namespace(p=p)
     n_steps = check_steps(n_steps)
     if not (is_number(window) and 0 < window <= 1):
-        raise ValueError(f"window must lie in (0, 1], a share of the steps, got {window!r}")
+        raise ValueError(f"window must lie in (0, 1], a share of the steps, got {said(window)}")
     window = float(window)
     p = _pixels(xp, p)
     return _spike_times(xp, xp.round((1 - p) * (window * (n_steps - 1))), p > 0, n_steps)
@@ -188,9 +188,10 @@ def random_spike_trains(
     ):
         raise ValueError(
             "rate must satisfy 0 <= low <= high <= 1000 / dt (Hz), a pair of lowest and highest, "
-            f"got {rate!r}"
+            f"got {said(rate)}"
         )
     low, high = map(float, pair)
-    rng = np.random.default_rng(seed)
-    p = rng.uniform(low, high, (batch, 1, 1)) * (dt / 1000)
-    return rng.random((batch, n_neurons, n_steps), dtype=np.float32) < p
+    rng = seeded(seed)
+    with room_for("spike trains", batch, n_neurons, n_steps, itemsize=4):
+        p = rng.uniform(low, high, (batch, 1, 1)) * (dt / 1000)
+        return rng.random((batch, n_neurons, n_steps), dtype=np.float32) < p

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from ._checks import check_real, not_negative, whole
+from ._checks import check_real, not_negative, room_for, whole
 from ._forward import Result, prepare
 from ._metric_checks import (
     batch_of,
@@ -283,7 +283,9 @@ def latency_to_decision(
     count = shape_of(x).batch
     labels = class_numbers("labels", labels, network.readout.n_neurons)
     if labels.shape != (count,) or count == 0:
-        raise ValueError(f"x has {count} samples and labels have shape {labels.shape}")
+        raise ValueError(
+            f"one label for each sample: x has {count} samples and labels have shape {labels.shape}"
+        )
     pool = np.cumsum if network.readout.kind == "sum" else np.maximum.accumulate
     right: Any = 0
     decided = []
@@ -322,9 +324,10 @@ def confusion_matrix(labels: Any, predictions: Any, n_classes: int) -> Any:
         class_numbers("predictions", predictions, n_classes),
     ]
     if pair[0].shape != pair[1].shape or pair[0].ndim != 1:
-        raise ValueError(f"{pair[0].shape} labels and {pair[1].shape} predictions: one each")
-    flat = pair[0] * n_classes + pair[1]
-    return np.bincount(flat, minlength=n_classes**2).reshape(n_classes, n_classes)
+        raise ValueError(f"one prediction for each label, got {pair[0].shape} and {pair[1].shape}")
+    with room_for("counts", n_classes, n_classes):
+        flat = pair[0] * n_classes + pair[1]
+        return np.bincount(flat, minlength=n_classes**2).reshape(n_classes, n_classes)
 
 
 def spike_reduction(ours: Result | Any, standard: Result | Any) -> float:

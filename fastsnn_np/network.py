@@ -14,16 +14,20 @@ from . import backends
 from ._checks import (
     check_beta,
     check_finite,
+    check_number_or_array,
     check_option,
     check_real,
     check_weights,
     finite,
     is_whole,
     positive,
+    room_for,
+    seeded,
+    working_dtype,
 )
 from ._decay import InputScale, as_real, beta_from_tau
 from ._layer import ReadoutKind
-from ._namespace import Array, as_parameter, float_dtype, is_array, is_scalar, namespace, to_numpy
+from ._namespace import Array, as_parameter, float_dtype, namespace, said, to_numpy
 from ._storage import Format
 
 __all__ = ["Layer", "Network", "Readout"]
@@ -45,11 +49,10 @@ class _Parameters:
 
     def __post_init__(self) -> None:
         weight, bias = self.weight, self.bias
-        xp = namespace(weight=weight, bias=bias, beta=self.beta)
-        for name, array in (("weight", weight), ("bias", bias)):
-            if array is not None and (is_scalar(array) or not is_array(array)):
-                raise TypeError(f"{name} must be an array, got {array!r}")
+        if self.beta is not None:
+            check_number_or_array("beta", self.beta)
         check_weights(weight, bias)
+        xp = namespace(weight=weight, bias=bias, beta=self.beta)
         if 0 in weight.shape:
             raise ValueError(f"weight must not be empty, got shape {tuple(weight.shape)}")
         check_option("input_scale", self.input_scale, InputScale)
@@ -171,9 +174,11 @@ class Network:
             raise TypeError(f"layers must be a sequence of Layer, got {type(self.layers).__name__}")
         object.__setattr__(self, "layers", tuple(self.layers))
         parts = (*self.layers, self.readout)
-        for part, kind in zip(parts, (*[Layer] * len(self.layers), Readout), strict=True):
-            if not isinstance(part, kind):
-                raise TypeError(f"expected a {kind.__name__}, got {type(part).__name__}")
+        for i, part in enumerate(self.layers):
+            if not isinstance(part, Layer):
+                raise TypeError(f"layers[{i}]: expected a Layer, got {type(part).__name__}")
+        if not isinstance(self.readout, Readout):
+            raise TypeError(f"readout: expected a Readout, got {type(self.readout).__name__}")
         namespace(**{f"the weight of layer {i}": part.weight for i, part in enumerate(parts)})
         for i, (before, after) in enumerate(zip(parts[:-1], parts[1:], strict=True)):
             if after.n_inputs != before.n_neurons:
@@ -219,13 +224,17 @@ class Network:
             another.
         """
         sizes = _sizes(sizes)
-        dtype = _working_dtype(dtype)
-        rng = np.random.default_rng(seed)
+        dtype = working_dtype(dtype)
+        rng = seeded(seed)
+        tau, tau_readout = positive("tau", tau, "ms"), positive("tau_readout", tau_readout, "ms")
+        threshold = finite("threshold", threshold)
 
         def parameters(n_in: int, n_out: int, time_constant: float) -> dict[str, Any]:
             bound = math.sqrt(1 / n_in)
+            with room_for("weights", n_out, n_in):
+                weight = rng.uniform(-bound, bound, (n_out, n_in)).astype(dtype)
             return {
-                "weight": rng.uniform(-bound, bound, (n_out, n_in)).astype(dtype),
+                "weight": weight,
                 "bias": np.zeros(n_out, dtype),
                 "beta": beta_from_tau(time_constant, dt),
                 "input_scale": input_scale,
@@ -256,6 +265,9 @@ class Network:
 
     def mapped(self, move: Callable[[Array], Array]) -> Network:
         """The same network with every parameter passed through `move`."""
+
+        if not callable(move):
+            raise TypeError(f"move must be a function of an array, got {said(move)}")
 
         def moved(part: Any) -> Any:
             arrays = {name: getattr(part, name) for name in ARRAYS}
@@ -348,13 +360,3 @@ def _sizes(sizes: Any) -> list[int]:
             f"got {sizes}"
         )
     return [int(size) for size in sizes]
-
-
-def _working_dtype(dtype: Any) -> Any:
-    try:
-        found = np.dtype(dtype)
-    except TypeError:
-        found = None
-    if dtype is None or found is None or found not in _DTYPES:  # None equals float64
-        raise TypeError(f"dtype must be numpy.float32 or numpy.float64, got {dtype!r}")
-    return found

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-from ._checks import positive, whole
+from ._checks import check_iterable, is_number, positive, whole
 from ._forward import Result, forward
-from ._namespace import to_numpy
+from ._metric_checks import check_network
+from ._namespace import said, to_numpy
 from .metrics import LatencyToDecision
 from .network import Network
 from .spikes import Events, SpikeTimes
@@ -52,6 +54,7 @@ def activity(
 
     if not isinstance(x, (SpikeTimes, Events)):
         raise TypeError(f"activity draws SpikeTimes or Events, got {type(x).__name__}")
+    check_network(network)
     label = whole("label", label, at_least=0, below=network.sizes[-1])
     _check_names(classes, network.sizes[-1])
     if isinstance(x, SpikeTimes):
@@ -114,6 +117,9 @@ def training_curve(history: list[dict[str, float]], evaluated_on: str = "validat
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
 
+    _check_history(history)
+    if not isinstance(evaluated_on, str):
+        raise TypeError(f"evaluated_on must be a str, got {said(evaluated_on)}")
     figure = Figure(figsize=(7, 3), layout="constrained")
     loss, accuracy = figure.subplots(1, 2)
     epochs = np.arange(1, len(history) + 1)
@@ -125,7 +131,8 @@ def training_curve(history: list[dict[str, float]], evaluated_on: str = "validat
             values = [100 * record[key] for record in history]
             accuracy.plot(epochs, values, color=colour, label=f"{name} {values[-1]:.1f} %")
     accuracy.set(xlabel="Epoch", ylabel="Accuracy (%)", ylim=(None, 100))
-    accuracy.legend(frameon=False, loc="lower right")
+    if accuracy.lines:
+        accuracy.legend(frameon=False, loc="lower right")
     for axis in (loss, accuracy):
         axis.spines[["top", "right"]].set_visible(False)
         axis.xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -154,8 +161,10 @@ def confusion(matrix: Any, classes: Any = None) -> Any:
     from matplotlib.figure import Figure
 
     matrix = to_numpy(matrix)
-    if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1]:
-        raise ValueError(f"matrix must have shape (classes, classes), got {matrix.shape}")
+    if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1] or len(matrix) == 0:
+        raise ValueError(
+            f"matrix must have at least one class and shape (classes, classes), got {matrix.shape}"
+        )
     if matrix.dtype.kind not in "iu" or (matrix < 0).any():
         raise ValueError("matrix must hold counts, integers of at least 0")
     count = len(matrix)
@@ -196,14 +205,24 @@ def latency_curve(latency: LatencyToDecision, *, dt: float = 1.0) -> Any:
     from matplotlib.figure import Figure
 
     dt = positive("dt", dt, "ms")
-    steps = np.arange(len(latency.accuracy))
-    settled = np.searchsorted(np.sort(latency.decided), steps, side="right") / len(latency.decided)
+    if not isinstance(latency, LatencyToDecision):
+        raise TypeError(
+            f"latency must be what latency_to_decision gives, got {type(latency).__name__}"
+        )
+    accuracy, decided = to_numpy(latency.accuracy), to_numpy(latency.decided)
+    if not all(a.ndim == 1 and len(a) and a.dtype.kind in "iuf" for a in (accuracy, decided)):
+        raise ValueError(
+            "latency must hold numbers, one accuracy for each step and one decision for each "
+            f"sample, got shapes {accuracy.shape} and {decided.shape}"
+        )
+    steps = np.arange(len(accuracy))
+    settled = np.searchsorted(np.sort(decided), steps, side="right") / len(decided)
     figure = Figure(figsize=(7, 3.2), layout="constrained")
     axis = figure.subplots()
     time = (steps + 1) * dt
     axis.plot(time, 100 * settled, color="0.6", label="predictions that stay")
-    final = 100 * latency.accuracy[-1]
-    axis.plot(time, 100 * latency.accuracy, color="#00693c", lw=2, label="right predictions")
+    final = 100 * accuracy[-1]
+    axis.plot(time, 100 * accuracy, color="#00693c", lw=2, label="right predictions")
     axis.set_title(f"{final:.1f} % right after {time[-1]:g} ms", loc="left")
     axis.set(xlabel="Time seen (ms)", ylabel="Samples (%)", xlim=(0, time[-1]), ylim=(0, 102))
     axis.legend(frameon=False, loc="lower right")
@@ -229,8 +248,26 @@ def _hidden_rasters(result: Result) -> list[tuple[str, Any, Any, int]]:
 
 
 def _check_names(classes: Any, count: int) -> None:
-    if classes is not None and len(classes) != count:
+    if classes is None:
+        return
+    check_iterable("classes", classes, "names")
+    if len(classes) != count:
         raise ValueError(f"classes must name {count} classes, got {len(classes)} names")
+
+
+def _check_history(history: Any) -> None:
+    """Refuse what is no history, or one whose epochs lack what others have."""
+    if not isinstance(history, (list, tuple)) or not history:
+        raise TypeError(
+            "history must be what fit gives, a list with a dict for each epoch, "
+            f"got {said(history)}"
+        )
+    first = history[0] if isinstance(history[0], Mapping) else {}
+    keys = {"loss"} | {"accuracy", "validation_accuracy"}.intersection(first)
+    for i, record in enumerate(history):
+        for key in sorted(keys):
+            if not (isinstance(record, Mapping) and is_number(record.get(key))):
+                raise ValueError(f"history[{i}] must hold a number for {key!r}, got {said(record)}")
 
 
 def _class_name(classes: Any, index: int) -> str:

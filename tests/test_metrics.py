@@ -195,7 +195,7 @@ def test_bad_input(network, x):
         metrics.latency_to_decision(network, x, np.zeros(4, int))
     with pytest.raises(ValueError, match="labels must lie in 0 ... 2, got 0 to 3"):
         metrics.confusion_matrix([0, 3], [0, 1], 3)
-    with pytest.raises(ValueError, match="one each"):
+    with pytest.raises(ValueError, match="one prediction for each label"):
         metrics.confusion_matrix([0, 1, 2], [0, 1], 3)
     silent = dataclasses.replace(result, spike_counts=(np.zeros(5, int),))
     with pytest.raises(ValueError, match="the standard network has no spike"):

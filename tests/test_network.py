@@ -214,7 +214,11 @@ BAD = [
     (lambda: fs.Network((), fs.Readout(W), dt=0), ValueError, "dt must be positive"),
     (lambda: fs.Network.random([5]), ValueError, "at least inputs and classes"),
     (lambda: fs.Network.random([5, 0, 2]), ValueError, "all >= 1"),
-    (lambda: fs.Network.random([5, 2], tau_readout=-1.0), ValueError, "tau must be positive"),
+    (
+        lambda: fs.Network.random([5, 2], tau_readout=-1.0),
+        ValueError,
+        "tau_readout must be positive",
+    ),
 ]
 
 

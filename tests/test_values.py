@@ -62,7 +62,8 @@ POSITIVE = [
     ("tau", lambda v: fs.beta_from_tau(v)),
     ("dt", lambda v: fs.beta_from_tau(1.0, v)),
     ("dt", lambda v: fs.Network((), fs.Readout(W), dt=v)),
-    ("tau", lambda v: fs.Network.random([4, 2], tau_readout=v)),
+    ("tau", lambda v: fs.Network.random([4, 2], tau=v)),
+    ("tau_readout", lambda v: fs.Network.random([4, 2], tau_readout=v)),
     ("dt", lambda v: encoding.latency(V / 2, dt=v)),
     ("tau_eff", lambda v: encoding.latency(V / 2, tau_eff=v)),
     ("dt", lambda v: encoding.random_spike_trains(1, 2, 3, dt=v)),
@@ -175,7 +176,7 @@ BAD = [
     (
         lambda: fs.decay(V, beta=0.5, initial_potential=np.ones(4)),
         ValueError,
-        r"must broadcast to \(..., neurons\), \(2, 3\), got shape \(4,\)",
+        r"must be a number or fit \(..., neurons\), \(2, 3\), got shape \(4,\)",
     ),
     (lambda: fs.decay(V, beta=0.5, method=["fft"]), ValueError, "one of 'block', 'fft'"),
     (lambda: fs.decay(V, beta=0.5, method=np.ones(2)), ValueError, "one of 'block', 'fft'"),
@@ -296,7 +297,7 @@ BAD = [
     ),
     (lambda: agreement.potential_error(V[:1], V), ValueError, "potential has shape"),
     (lambda: agreement.potential_error(V * nan, V), ValueError, "holds NaN"),
-    (lambda: agreement.inside_bound(V, dtype=np.float16), TypeError, "dtype must be float32"),
+    (lambda: agreement.inside_bound(V, dtype=np.float16), TypeError, "dtype must be numpy.float32"),
     (
         lambda: agreement.inside_bound(V, dtype=np.float32, scale=np.ones(3)),
         ValueError,

@@ -18,9 +18,9 @@ from .._namespace import Array, device_of, is_array, library_name, namespace
 from ..network import Network
 from ..spikes import Events, SpikeTimes
 from ._chain import Options
-from ._input import Layout, batches, in_layout
+from ._input import Layout, batches, check_several, in_layout
 from ._prepared import Chosen, Prepared, run_layer
-from ._results import Result, State, joined
+from ._results import Result, State, check_is_state, joined
 
 
 def forward(
@@ -124,7 +124,7 @@ def forward(
         x = in_layout(x, layout)
         run = partial(run_layer, chosen=chosen, options=options)
     else:
-        network = _loaded(network, beside=x if backend is None else None)
+        network = loaded(network, beside=x if backend is None else None)
         x = in_layout(x, layout, network)
         run = Prepared(network, chosen, options)
     # What NumPy would warn of is looked for below, in every library, and raised.
@@ -165,7 +165,7 @@ def prepare(
     check_option("method", method, Method)
     check_option("engine", engine, EngineName)
     options = _options(return_potential, return_state, check_finite, explain)
-    return Prepared(_loaded(network), Chosen(backend, device, engine, method), options)
+    return Prepared(loaded(network), Chosen(backend, device, engine, method), options)
 
 
 def stream(
@@ -207,6 +207,9 @@ def stream(
     run = prepare(
         network, backend=backend, device=device, engine=engine, return_state=True, explain=explain
     )
+    check_several("chunks", chunks)
+    if state is not None:
+        check_is_state(state)
     return _streamed(run, chunks, state)
 
 
@@ -227,7 +230,7 @@ def _options(return_potential: Any, return_state: Any, check_finite: Any, explai
     )
 
 
-def _loaded(network: Any, *, beside: Any = None) -> Network:
+def loaded(network: Any, *, beside: Any = None) -> Network:
     """The network, or that of a file; its arrays go to the library and device of `beside`."""
     if isinstance(network, Network):
         return network

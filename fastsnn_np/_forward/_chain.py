@@ -52,7 +52,7 @@ def run(chain: Chain, xp: Any, x: Any, steps: int, options: Options, state: Stat
             spikes = _dense(xp, spikes, chain.like)
         out = step.run(spikes, **more)
         if options.check_finite and not bool(xp.all(xp.isfinite(out.final_potential))):
-            raise error_of_potential(x, chain.network, out.final_potential, where)
+            raise error_of_potential(x, chain.network, state, out.final_potential, where)
         finals.append(out.final_potential)
         potentials.append(out.potential)
         return out
@@ -69,6 +69,8 @@ def run(chain: Chain, xp: Any, x: Any, steps: int, options: Options, state: Stat
         logits = computed(chain.readout, spikes, "the readout").logits
         if state is not None:
             logits = logits_so_far(xp, state.logits, logits, chain.network.readout.kind)
+            if options.check_finite and not bool(xp.all(xp.isfinite(logits))):
+                raise error_of_potential(x, chain.network, state, logits, "the readout, added up,")
         prediction = xp.argmax(logits, axis=-1)
     return Result(
         tuple(times),

@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from .._storage import opened
+from .._checks import flag
+from .._storage import as_path, opened
 from ._packed import Pieces, gunzipped
 from ._sources import Split, check_labels, check_split, user_cache
 
@@ -72,7 +73,8 @@ def fashion_mnist(
         If a file is truncated or not what its name says.
     """
     files = _files(split)
-    folders = [Path(root)] if root is not None else _folders()
+    download = flag("download", download)
+    folders = [as_path(root, "root")] if root is not None else _folders()
     for folder in folders:
         if all((folder / name).is_file() for name in files):
             return _read_pair(folder, files)

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .._checks import check_steps, flag, positive
-from .._storage import opened, size_of
+from .._storage import as_path, opened, size_of
 from ..spikes import Events
 from ._cache import cached
 from ._packed import directory_size
@@ -81,6 +81,7 @@ def nmnist(
     check_split(split)
     check_polarities(polarities)
     dt, n_steps, binary = positive("dt", dt, "ms"), check_steps(n_steps), flag("binary", binary)
+    cache = flag("cache", cache)
     n_neurons = _SIZE * _SIZE * (2 if polarities == "both" else 1)
     source = _find(split.capitalize(), root)
     entries = _entries(source)
@@ -98,7 +99,7 @@ def nmnist(
         )
         return events, labels
 
-    if not flag("cache", cache):
+    if not cache:
         return build()
     files = [source] if source.is_file() else [source / entry.name for entry in entries]
     options = {"dt": dt, "n_steps": n_steps, "polarities": polarities, "binary": binary}
@@ -114,7 +115,7 @@ class _Entry(NamedTuple):
 
 
 def _find(name: str, root: str | os.PathLike[str] | None) -> Path:
-    folders = [Path(root)] if root is not None else data_folders("nmnist", "N-MNIST")
+    folders = [as_path(root, "root")] if root is not None else data_folders("nmnist", "N-MNIST")
     for folder in folders:
         for source in (folder / name, folder / f"{name}.zip"):
             if source.is_dir() if source.suffix != ".zip" else source.is_file():

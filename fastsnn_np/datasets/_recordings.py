@@ -11,13 +11,15 @@ from typing import Any, Literal, get_args
 import numpy as np
 
 from .._checks import (
+    check_iterable,
+    check_n_neurons,
     check_steps,
     finite,
     flag,
     is_whole,
     positive,
 )
-from .._namespace import native
+from .._namespace import native, said
 from ..spikes import Events
 
 Polarities = Literal["merged", "both"]
@@ -97,6 +99,7 @@ def events_from_structured(
         raise ValueError(f"time_unit must be one of {', '.join(_PER_SECOND)}, got {time_unit!r}")
     check_polarities(polarities)
     sensor_size = check_sensor(sensor_size)
+    check_iterable("recordings", recordings, "structured NumPy arrays")
     width, height, planes = (*sensor_size, 2)[:3]
     planes = planes if polarities == "both" else 1
 
@@ -125,7 +128,7 @@ def events_from_structured(
             check_axis(recording["t"], f"recordings[{i}]['t']")
             yield native(recording["t"]), neuron
 
-    n_neurons = width * height * planes
+    n_neurons = check_n_neurons(width * height * planes)
     return bin_recordings(
         each(),
         n_neurons=n_neurons,
@@ -144,7 +147,7 @@ def check_sensor(sensor_size: Any) -> tuple[int, ...]:
     if len(size) not in (2, 3) or not all(is_whole(n) and n >= 1 for n in size):
         raise ValueError(
             "sensor_size must be (width, height) or (width, height, polarities), whole numbers of "
-            f"at least 1, got {sensor_size}"
+            f"at least 1, got {said(sensor_size)}"
         )
     return tuple(int(n) for n in size)
 
@@ -184,7 +187,7 @@ def bin_recordings(
 ) -> Events:
     """Events from the times and the checked neurons of one sample after another."""
     n_steps, dt, binary = check_steps(n_steps), positive("dt", dt, "ms"), flag("binary", binary)
-    if start not in ("zero", "first"):
+    if not isinstance(start, str) or start not in ("zero", "first"):
         start = finite("start, if neither 'zero' nor 'first',", start)
     given = _Given()
     key_type = np.uint32 if n_steps * n_neurons < 1 << 32 else np.int64

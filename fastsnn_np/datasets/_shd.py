@@ -11,7 +11,7 @@ import numpy as np
 
 from .._checks import check_steps, flag, positive
 from .._namespace import native
-from .._storage import size_of
+from .._storage import as_path, size_of
 from ..spikes import Events
 from ._cache import cached
 from ._hdf5 import bytes_of_arrays, dataset, hdf5
@@ -80,12 +80,13 @@ def shd(
     """
     check_split(split)
     dt, n_steps, binary = positive("dt", dt, "ms"), check_steps(n_steps), flag("binary", binary)
+    cache = flag("cache", cache)
     source = _find(f"shd_{split}.h5", root)
 
     def build() -> tuple[Events, Any]:
         return _read(source, dt, n_steps, binary)
 
-    if not flag("cache", cache):
+    if not cache:
         return build()
     options = {"dt": dt, "n_steps": n_steps, "binary": binary}
     return cached(
@@ -116,7 +117,7 @@ def shd_speakers(split: Split, *, root: str | os.PathLike[str] | None = None) ->
 
 
 def _find(name: str, root: str | os.PathLike[str] | None) -> Path:
-    folders = [Path(root)] if root is not None else data_folders("shd", "SHD")
+    folders = [as_path(root, "root")] if root is not None else data_folders("shd", "SHD")
     for folder in folders:
         for source in (folder / name, folder / f"{name}.gz"):
             if source.is_file():

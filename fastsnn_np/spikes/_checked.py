@@ -75,5 +75,5 @@ def _checked_values(values: Any, shape: tuple[int, ...]) -> Any:
         raise TypeError(f"Events.values must be float32 or float64, not {values.dtype}")
     if not np.isfinite(values).all():
         bad = int(np.flatnonzero(~np.isfinite(values))[0])
-        raise ValueError(f"Events.values[{bad}] is {values[bad]}")
+        raise ValueError(f"Events.values must be finite, but Events.values[{bad}] is {values[bad]}")
     return values

@@ -12,13 +12,15 @@ from .._checks import (
     check_n_neurons,
     check_real,
     check_samples,
+    check_slice,
     check_steps,
     check_time_axis,
     flag,
+    room_for,
     selected,
     whole,
 )
-from .._namespace import Array, device_of, namespace, to_numpy
+from .._namespace import Array, checked_dtype, device_of, namespace, to_numpy
 from ._checked import checked
 from ._parts import check_parts
 from ._scatter import add_repeated, gather
@@ -88,6 +90,7 @@ class Events:
         """The samples that a slice, integers or one boolean per sample choose along the batch."""
         if not isinstance(samples, slice) or samples.step not in (None, 1):
             return self.take(selected(samples, len(self)))
+        check_slice(samples)
         rows = self.indptr[samples]
         start, end = (rows[0, 0], rows[-1, -1]) if len(rows) else (0, 0)
         values = None if self.values is None else self.values[start:end]
@@ -221,7 +224,7 @@ class Events:
             if array.size and not np.issubdtype(array.dtype, np.integer):
                 raise TypeError(f"{name} must be integers, got dtype {array.dtype}")
         if n_samples is None:
-            n_samples = int(sample.max()) + 1 if sample.size else 1
+            n_samples = max(int(sample.max()) + 1, 1) if sample.size else 1
         else:
             n_samples = whole("n_samples", n_samples, at_least=0)
         if n_samples * n_steps * n_neurons >= 1 << 63:
@@ -252,10 +255,12 @@ class Events:
             row, neuron = row[order], neuron[order]
             if values is not None:
                 values = values[order]
-        ends = np.cumsum(np.bincount(row, minlength=n_samples * n_steps))
-        starts = np.concatenate([[0], ends]).astype(np.int64)
-        position = np.arange(n_samples)[:, None] * n_steps + np.arange(n_steps + 1)
-        return cls(starts[position], neuron.astype(np.int32), n_neurons, values)
+        with room_for("pointers", n_samples, n_steps):
+            ends = np.cumsum(np.bincount(row, minlength=n_samples * n_steps))
+            starts = np.concatenate([[0], ends]).astype(np.int64)
+            position = np.arange(n_samples)[:, None] * n_steps + np.arange(n_steps + 1)
+            rows = starts[position]
+        return cls(rows, neuron.astype(np.int32), n_neurons, values)
 
     @classmethod
     def from_dense(cls, x: Array) -> Events:
@@ -329,9 +334,7 @@ class Events:
         """
         like = np.empty(0, np.float32) if like is None else like
         xp, device = namespace(like=like), device_of(like)
-        dtype = xp.float32 if dtype is None else dtype
-        if not xp.isdtype(dtype, "real floating"):
-            raise TypeError(f"dtype must be a floating dtype of {xp.__name__}, got {dtype!r}")
+        dtype = xp.float32 if dtype is None else checked_dtype(xp, dtype, "real floating")
         shape = (len(self), self.n_neurons, self.n_steps)
         size = shape[0] * shape[1] * shape[2]
         row = np.repeat(np.arange(shape[0] * self.n_steps), np.diff(self.indptr, axis=1).ravel())

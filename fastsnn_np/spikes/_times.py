@@ -7,8 +7,15 @@ from typing import Any
 
 import numpy as np
 
-from .._checks import check_real, check_samples, check_steps, check_time_axis, selected
-from .._namespace import Array, device_of, namespace, to_numpy
+from .._checks import (
+    check_real,
+    check_samples,
+    check_slice,
+    check_steps,
+    check_time_axis,
+    selected,
+)
+from .._namespace import Array, checked_dtype, device_of, namespace, to_numpy
 from ._events import Events
 from ._parts import check_parts
 
@@ -77,6 +84,7 @@ class SpikeTimes:
     def __getitem__(self, samples: Any) -> SpikeTimes:
         """The samples that a slice, integers or one boolean per sample choose along the batch."""
         if isinstance(samples, slice) and samples.step in (None, 1):
+            check_slice(samples)
             return SpikeTimes.unchecked(self.times[samples, :], self.n_steps)
         return self.take(selected(samples, len(self)))
 
@@ -135,6 +143,8 @@ class SpikeTimes:
         """
         xp = namespace(x=x)
         check_time_axis("x", x, axes="(batch, neurons, time)")
+        if x.ndim != 3:
+            raise ValueError(f"x must have axes (batch, neurons, time), got shape {tuple(x.shape)}")
         check_real("x", x.dtype, xp)
         fired = xp.astype(x != 0, xp.int32)
         if bool(xp.any(xp.sum(fired, axis=-1) > 1)):
@@ -148,9 +158,13 @@ class SpikeTimes:
     def to_dense(self, dtype: Any = None) -> Array:
         """Spikes as a (batch, neurons, time) array of 0 and 1, float32 unless `dtype` is given."""
         xp = namespace(times=self.times)
+        if dtype is None:
+            dtype = xp.float32
+        else:
+            dtype = checked_dtype(xp, dtype, "bool", "integral", "real floating")
         steps = xp.arange(self.n_steps, dtype=xp.int32, device=device_of(self.times))
         train = self.times[..., None] == steps
-        return xp.astype(train, xp.float32 if dtype is None else dtype)
+        return xp.astype(train, dtype)
 
     def to_events(self) -> Events:
         """The same spikes as `Events`, in host memory."""
