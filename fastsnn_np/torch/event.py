@@ -17,7 +17,7 @@ from .. import backends
 from .._decay import InputScale
 from ..backends.event import layers as engine
 from ..spikes import Events, SpikeTimes
-from .functional import no_double_backward
+from .functional import handed_down, no_double_backward
 from .modules import Activity, DropoutMask
 
 
@@ -136,10 +136,11 @@ class _Network(torch.autograd.Function):
         summed = options.readout.summed
         found = engine.readout_backward(rows, weights, read, dlogits, summed=summed)
         gradients = [found]
+        steps = rows.indptr.shape[1] - 1
         wants_input = ctx.needs_input_grad[1]
         for i in reversed(range(len(hidden))):
             layer = options.hidden[i]
-            above = np.ascontiguousarray(weights.weight.T)
+            above = _above(weights, handed_down(steps) if i < len(hidden) - 1 else 1.0)
             rows, weights, out = hidden[i]
             found = engine.layer_backward(
                 rows,
@@ -201,6 +202,11 @@ def _weights(layers: Sequence[Parameters], options: NetworkOptions) -> list[engi
         weight, bias, beta = (None if p is None else p.detach().numpy() for p in layer)
         found.append(engine.weights_of(_scaled(weight, size), bias, beta, scale))
     return found
+
+
+def _above(weights: engine.Weights, factor: float) -> Any:
+    """A layer's weight as (neurons, inputs), scaled for what the layer hands down."""
+    return _scaled(np.ascontiguousarray(weights.weight.T), factor)
 
 
 def _scaled(array: Any, factor: float) -> Any:

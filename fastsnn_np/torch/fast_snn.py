@@ -15,6 +15,7 @@ from .._layer import ReadoutKind
 from ..spikes import Events, SpikeTimes, shape_of
 from ._model import Model, checked_sizes
 from ._options import FAST, FastOptions, GradientOptions, complete, for_readout
+from .functional import handed_down, scale_gradient
 from .modules import Activity, DropoutMask, FastLIF, Readout, as_dense
 
 Keep = Literal["nothing", "potential"]
@@ -177,8 +178,11 @@ class FastSNN(Model):
             return (logits, activities) if return_activity else logits
         spikes = as_dense(x, self.readout.weight)
         kept: list[Any] = []
-        for layer, mask in zip(self.hidden(), masks, strict=True):
-            below, spikes = spikes, layer(spikes)
+        for i, (layer, mask) in enumerate(zip(self.hidden(), masks, strict=True)):
+            below = spikes
+            if i > 0:
+                spikes = scale_gradient(spikes, handed_down(spikes.shape[-1]))
+            spikes = layer(spikes)
             if return_spikes or return_activity:
                 kept.append(spikes if return_spikes else Activity.of(spikes))
             if self.skip and spikes.shape == below.shape:

@@ -135,6 +135,45 @@ def check_gradient(gradient: Any, slope: Any, surrogate: Any = "fast_sigmoid") -
         raise ValueError(f"surrogate must be one of {known}, or a callable, got {surrogate!r}")
 
 
+def handed_down(steps: int) -> float:
+    """What a hidden layer's dL/dS_in is multiplied by before the hidden layer below gets it.
+
+    dL/dV[m] sums (t-m+1) G[t] over t >= m, at most T (T+1) / 2 times the largest G: straight-through
+    gradients grow by as much in every layer, and float32 ends at 3e38. The inverse of that sum
+    keeps them alike in all layers. No layer scales the gradients of its own parameters, and neither
+    the readout nor the first layer, which hands its gradient to the input, scales anything: a
+    network of one hidden layer has the gradients of its equations.
+
+    Parameters
+    ----------
+    steps : int
+        T.
+
+    Examples
+    --------
+    >>> handed_down(100) == 2 / (100 * 101)
+    True
+    """
+    return 2 / (steps * (steps + 1))
+
+
+def scale_gradient(x: Tensor, factor: float) -> Tensor:
+    """`x` as it is, whose gradient is multiplied by `factor` on its way back."""
+    scaled: Tensor = _ScaledGradient.apply(x, factor)
+    return scaled
+
+
+class _ScaledGradient(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, factor: float) -> Tensor:
+        ctx.factor = factor
+        return x.view_as(x)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
+        return grads[0] * ctx.factor, None
+
+
 class _NoSecondDerivative(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, gradient: Tensor) -> Tensor:

@@ -113,10 +113,11 @@ class LayerHealth(pl.Callback):
 
 
 class FiniteGuard(pl.Callback):
-    """Stops a run whose loss or parameters are no longer finite, and says what began it.
+    """Stops a run whose loss, gradients or parameters are no longer finite, and says which.
 
     On the CPU it looks at every loss before the backward pass; on a GPU, where a look waits, the
-    first bad step is remembered there and looked for now and then.
+    first bad step is remembered there and looked for now and then. Gradients are looked at now and
+    then, and before every update where they are clipped.
     """
 
     _step = 0
@@ -140,12 +141,21 @@ class FiniteGuard(pl.Callback):
         if self._step % PROBE_EVERY == 0:
             self._check_remembered(trainer, pl_module)
 
+    def on_before_optimizer_step(self, trainer: pl.Trainer, pl_module: Any, optimizer: Any) -> None:
+        if not pl_module.looks_at_gradients() or trainer.precision == "16-mixed":
+            return  # in half precision Lightning scales the loss until gradients are finite
+        if self._step % PROBE_EVERY == 0 or pl_module.device.type == "cpu":
+            culprit = _bad_gradient(pl_module)
+            if culprit is not None:
+                raise self.error(trainer, pl_module, self._step, culprit)
+
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: Any) -> None:
         """Look once more, before a checkpoint is written."""
         self._check_remembered(trainer, pl_module)
-        if _bad_parameter(pl_module) is not None:
-            # a neuron of potential NaN is silent, and the loss may be finite all the same
-            raise self.error(trainer, pl_module, self._step)
+        # a neuron of potential NaN is silent, and the loss may be finite all the same
+        culprit = _bad_parameter(pl_module) or _bad_state(trainer, pl_module)
+        if culprit is not None:
+            raise self.error(trainer, pl_module, self._step, culprit)
 
     def explain(self, error: ValueError, trainer: pl.Trainer, classifier: Classifier) -> None:
         """Raise another error if a step failed with parameters that are not finite.
@@ -203,6 +213,27 @@ class MetricsFile(Checkpoint):
 def _bad_parameter(classifier: Classifier) -> str | None:
     named = classifier.model.named_parameters()
     return next((name for name, p in named if not torch.isfinite(p).all()), None)
+
+
+def _bad_gradient(classifier: Classifier) -> str | None:
+    """A gradient that is not finite, or that Adam, which squares it, could do nothing with."""
+    for name, norm in classifier.gradient_norms().items():
+        if not torch.isfinite(norm):
+            return f"the gradient of {name}"
+        dtype = classifier.model.get_parameter(name).dtype
+        if not classifier.clips_by_norm and norm > math.sqrt(torch.finfo(dtype).max):
+            return f"the square of the gradient of {name}"
+    return None
+
+
+def _bad_state(trainer: pl.Trainer, classifier: Classifier) -> str | None:
+    """A parameter whose state in the optimiser is not finite: it would never move again."""
+    states = trainer.optimizers[0].state
+    for name, parameter in classifier.model.named_parameters():
+        values = [v for v in states.get(parameter, {}).values() if isinstance(v, Tensor)]
+        if not all(torch.isfinite(value).all() for value in values):
+            return f"the optimiser's state of {name}"
+    return None
 
 
 @torch.no_grad()

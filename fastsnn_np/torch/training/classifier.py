@@ -81,6 +81,7 @@ class Classifier(pl.LightningModule):
         self.label_smoothing = fraction("label_smoothing", label_smoothing)
         self.history: list[dict[str, float]] = []  #: what was logged in every epoch
         self.health: dict[str, float] = {}  #: what `LayerHealth` has found in this epoch
+        self._norms: dict[str, Tensor] | None = None
 
     def __setattr__(self, name: str, value: Any) -> None:
         # Lightning notes which hook it is in about 40 times a step, and `nn.Module` looks through
@@ -153,11 +154,54 @@ class Classifier(pl.LightningModule):
         per_neuron = [activity.per_neuron for activity in activities]
         return {"loss": loss * share if share != 1 else loss, "spikes": per_neuron}
 
+    def gradient_norms(self) -> dict[str, Tensor]:
+        """Norm of each parameter's gradient before this update, in float64.
+
+        Straight-through gradients come near the largest float32, and their squares go beyond it.
+        """
+        if self._norms is None:
+            self._norms = {
+                name: torch.linalg.vector_norm(parameter.grad, dtype=torch.float64)
+                for name, parameter in self.model.named_parameters()
+                if parameter.grad is not None
+            }
+        return self._norms
+
+    def looks_at_gradients(self) -> bool:
+        """Whether this update needs the norms: now and then, and always where they are clipped."""
+        return self._updates % PROBE_EVERY == 0 or self.clips_by_norm
+
+    @property
+    def clips_by_norm(self) -> bool:
+        """Whether gradients are scaled down to a largest norm."""
+        trainer = self.trainer
+        return bool(trainer.gradient_clip_val) and trainer.gradient_clip_algorithm != "value"
+
     def on_before_optimizer_step(self, optimizer: Any) -> None:
         if self._updates % PROBE_EVERY == 0:
-            norms = [p.grad.norm() for p in self.model.parameters() if p.grad is not None]
-            self._norm = torch.stack(norms).norm()
+            self._norm = _total(self.gradient_norms())
         self._updates += 1
+
+    def configure_gradient_clipping(
+        self,
+        optimizer: Any,
+        gradient_clip_val: float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        """Clip by the norm in float64; one that overflows would turn every gradient into 0."""
+        if self.clips_by_norm:
+            largest: Any = gradient_clip_val
+            factor = (largest / (_total(self.gradient_norms()) + 1e-6)).clamp(max=1)
+            for parameter in self.model.parameters():
+                if parameter.grad is not None:
+                    parameter.grad.mul_(factor)
+        else:
+            self.clip_gradients(
+                optimizer,
+                gradient_clip_val=gradient_clip_val,
+                gradient_clip_algorithm=gradient_clip_algorithm,
+            )
+        self._norms = None  # the next update has gradients of its own
 
     def on_train_epoch_end(self) -> None:
         sums = self.over_all_processes(self._loss, self._right, self._seen)
@@ -238,3 +282,8 @@ class Classifier(pl.LightningModule):
         parts = [torch.as_tensor(s, device=self.device).double().reshape(-1) for s in sums]
         summed: Any = self.trainer.strategy.reduce(torch.cat(parts), reduce_op="sum")
         return cast("tuple[Tensor, ...]", summed.split([len(part) for part in parts]))
+
+
+def _total(norms: dict[str, Tensor]) -> Tensor:
+    """The norm of all gradients together."""
+    return torch.stack([*norms.values()]).norm()
