@@ -250,9 +250,9 @@ def test_beta_stays_inside_and_can_come_back():
 
 def test_state_dict_and_repr():
     model = FastSNN([4, 3, 2])
-    assert set(model.state_dict()) == {
-        f"{part}.{name}" for part in ("layers.0", "readout") for name in ("weight", "bias", "beta")
-    }
+    names = {"weight", "bias", "beta", "_extra_state"}
+    kept = {f"{part}.{name}" for part in ("layers.0", "readout") for name in names}
+    assert set(model.state_dict()) == {*kept, "_extra_state"}
     assert "learn_beta=True" in repr(model)
     logits, spikes = model(torch.ones(2, 4, 9), return_spikes=True)
     assert logits.shape == (2, 2)

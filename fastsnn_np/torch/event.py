@@ -164,7 +164,8 @@ class _Network(torch.autograd.Function):
         if wants_input:  # dL/dS_in = W^T dL/dI, as (batch, inputs, steps)
             dx = torch.from_numpy(np.matmul(weights.weight, found.current.transpose(0, 2, 1)))
         layers = [
-            Parameters(_scaled(found.weight, size).T, found.bias, found.beta)
+            # laid out as the parameter is: autograd would copy it otherwise
+            Parameters(np.ascontiguousarray(_scaled(found.weight, size).T), found.bias, found.beta)
             for found, size in zip(reversed(gradients), options.spike_sizes, strict=True)
         ]
         absent = zip(_flat(layers), ctx.absent, strict=True)
@@ -195,7 +196,11 @@ def _rows(x: Any, dtype: Any) -> engine.Rows:
 
 
 def _weights(layers: Sequence[Parameters], options: NetworkOptions) -> list[engine.Weights]:
-    """The layers' parameters as the kernels read them; spikes count as 1, so weights are scaled."""
+    """The layers' parameters as the kernels read them; spikes count as 1, so weights are scaled.
+
+    Weights are laid out anew in every pass, one percent of a training step. A copy kept for the
+    next one would miss what ``weight.data.mul_(3)`` or NumPy does to them: Torch counts neither.
+    """
     scales = [*[layer.input_scale for layer in options.hidden], options.readout.input_scale]
     found = []
     for layer, scale, size in zip(layers, scales, options.spike_sizes, strict=True):

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, Literal, Self, Unpack, cast
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar, Literal, Self, Unpack, cast
 
 from torch import Tensor
+from torch.nn.utils import prune
 
 from .. import network as _network
-from .._checks import check_neurons, check_option, check_time_axis, fraction
+from .._checks import check_neurons, check_time_axis
 from .._engine import EngineName
 from .._forward._choice import cannot_event
 from .._layer import ReadoutKind
@@ -16,7 +17,7 @@ from ..spikes import Events, SpikeTimes, shape_of
 from ._model import Model, checked_sizes
 from ._options import FAST, FastOptions, GradientOptions, complete, for_readout
 from .functional import handed_down, scale_gradient
-from .modules import Activity, DropoutMask, FastLIF, Readout, as_dense
+from .modules import Activity, DropoutMask, FastLIF, Readout, as_dense, one_of
 
 Keep = Literal["nothing", "potential"]
 
@@ -60,6 +61,12 @@ class FastSNN(Model):
     >>> model(torch.zeros(5, 784, 100)).shape
     torch.Size([5, 10])
     """
+
+    checks: ClassVar[dict[str, Callable[[str, Any], Any]]] = {
+        **Model.checks,
+        "engine": one_of(EngineName),
+        "keep": one_of(Keep),
+    }
 
     def __init__(
         self,
@@ -133,10 +140,7 @@ class FastSNN(Model):
     ) -> None:
         """What both constructors end with."""
         super().__init__(hidden, readout, dt)
-        check_option("engine", engine, EngineName)
-        check_option("keep", keep, Keep)
-        self.engine, self.keep, self.skip = engine, keep, skip
-        self.dropout = fraction("dropout", dropout)
+        self.engine, self.keep, self.skip, self.dropout = engine, keep, skip, dropout
         self._pages: list[Any] = []  # reused by keep="potential"
         if skip and not any(n == k for n, k in (layer.weight.shape for layer in self.hidden())):
             raise ValueError(
@@ -206,6 +210,8 @@ class FastSNN(Model):
             obstacle: str | None = "it does not return spikes"
         elif self.skip:
             obstacle = "it has no skip connections"
+        elif any(map(_has_hooks, (*self.hidden(), self.readout))):
+            obstacle = "it does not call the hooks of layers"
         elif any(layer.surrogate != "fast_sigmoid" for layer in self.hidden()):
             obstacle = "its surrogate is the fast sigmoid"
         else:
@@ -239,6 +245,9 @@ class FastSNN(Model):
             activity=activity,
         )
         parts = (*self.hidden(), self.readout)
+        for part in parts:
+            for hook in part._forward_pre_hooks.values():
+                hook(part, ())  # a mask on the weights, which it renews
         parameters = [Parameters(part.weight, part.bias, part.clamped_beta()) for part in parts]
         return run(x, options, parameters)
 
@@ -276,3 +285,10 @@ class FastSNN(Model):
         ]
         last = Readout.from_readout(network.readout, learn_beta=learn_beta, device=device)
         return cls.from_modules([*hidden, last], dt=network.dt, engine=engine)
+
+
+def _has_hooks(part: FastLIF | Readout) -> bool:
+    """Whether a module has hooks that look at what it takes or gives, which pruning does not."""
+    before = part._forward_pre_hooks.values()
+    pruned = all(isinstance(hook, prune.BasePruningMethod) for hook in before)
+    return bool(part._forward_hooks) or not pruned

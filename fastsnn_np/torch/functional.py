@@ -6,10 +6,11 @@ import functools
 from collections.abc import Callable
 from typing import Any, Literal, get_args
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from .._checks import check_option, positive
+from .._checks import check_option, finite, positive
 from .._first_spike import first_spike as _first_spike
 
 Gradient = Literal["straight_through", "paper"]
@@ -72,7 +73,7 @@ def spike(
     -------
     tensor of the same shape and dtype
     """
-    spikes: Tensor = _Spike.apply(potential, threshold, slope, surrogate)
+    spikes: Tensor = _Spike.apply(potential, check_threshold(threshold), slope, surrogate)
     return spikes
 
 
@@ -121,7 +122,7 @@ def first_spike(
     tensor([[0., 1., 0.]], grad_fn=<_FirstSpikeBackward>)
     """
     check_gradient(gradient, slope, surrogate)
-    paper = gradient == "paper"
+    threshold, paper = check_threshold(threshold), gradient == "paper"
     spikes: Tensor = _FirstSpike.apply(potential, threshold, paper, slope, surrogate)
     return spikes
 
@@ -130,19 +131,44 @@ def check_gradient(gradient: Any, slope: Any, surrogate: Any = "fast_sigmoid") -
     """Refuse an unknown gradient mode or surrogate, or a slope that is not positive."""
     check_option("gradient", gradient, Gradient)
     positive("slope", slope)
+    check_surrogate(surrogate)
+
+
+def check_surrogate(surrogate: Any) -> Any:
+    """The surrogate, which must be a known name or a callable."""
     if not callable(surrogate) and surrogate not in get_args(SurrogateName):
         known = ", ".join(map(repr, get_args(SurrogateName)))
         raise ValueError(f"surrogate must be one of {known}, or a callable, got {surrogate!r}")
+    return surrogate
+
+
+def check_threshold(threshold: Any) -> float:
+    """The threshold as a plain float.
+
+    Raises
+    ------
+    TypeError
+        If it is an array: one would be aligned with time, and a parameter would have no gradient.
+    ValueError
+        If it is no finite number.
+    """
+    if isinstance(threshold, (Tensor, np.ndarray, list, tuple)):
+        kind = "learnt" if isinstance(threshold, torch.nn.Parameter) else "given per neuron"
+        raise TypeError(
+            f"threshold must be one number for the layer, got {type(threshold).__name__} "
+            f"of shape {tuple(np.shape(threshold))}: thresholds cannot be {kind}"
+        )
+    return finite("threshold", threshold)
 
 
 def handed_down(steps: int) -> float:
     """What a hidden layer's dL/dS_in is multiplied by before the hidden layer below gets it.
 
-    dL/dV[m] sums (t-m+1) G[t] over t >= m, at most T (T+1) / 2 times the largest G: straight-through
-    gradients grow by as much in every layer, and float32 ends at 3e38. The inverse of that sum
-    keeps them alike in all layers. No layer scales the gradients of its own parameters, and neither
-    the readout nor the first layer, which hands its gradient to the input, scales anything: a
-    network of one hidden layer has the gradients of its equations.
+    dL/dV[m] sums (t-m+1) G[t] over t >= m, at most T (T+1) / 2 times the largest G. Gradients grow
+    by as much in every layer, and float32 ends at 3e38. The inverse of that sum keeps them alike in
+    all layers. No layer scales the gradients of its own parameters. Neither the readout nor the
+    first layer, which hands its gradient to the input, scales anything: a network of one hidden
+    layer has the gradients of its equations.
 
     Parameters
     ----------

@@ -14,7 +14,7 @@ from lightning.pytorch.callbacks import Checkpoint, EarlyStopping, ModelCheckpoi
 from torch import Tensor
 
 from ..._storage import replacing
-from ..modules import as_dense
+from ..modules import as_dense, with_settings
 from .checkpoint import last_checkpoint
 from .classifier import PROBE_EVERY, Classifier
 from .data import Batch
@@ -36,7 +36,7 @@ class Patience(EarlyStopping):
             self.best = {k: v.clone() for k, v in pl_module.state_dict().items()}
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        pl_module.load_state_dict(self.best)
+        pl_module.load_state_dict(with_settings(pl_module, self.best))
 
     def state_dict(self) -> dict[str, Any]:
         return {**super().state_dict(), "best": self.best}
@@ -46,14 +46,20 @@ class Patience(EarlyStopping):
         self.best = state_dict["best"]
 
 
+_MOSTLY_SILENT = 0.5  # fraction of a layer's neurons
+
+
 class LayerHealth(pl.Callback):
-    """Spikes per sample and silent neurons of every hidden layer, and a warning if one is dead.
+    """Spikes per sample and silent neurons of every hidden layer, and a warning if few fire.
 
     Each epoch's numbers go to `Classifier.health`: ``spikes.I``, the spikes of layer I per sample,
     and ``silent.I``, the fraction of its neurons that no sample has seen fire. They come from the
     validation data, or, where there is none, from the training steps that looked at them: every
     50th, or every one where spikes are penalised.
     """
+
+    def __init__(self) -> None:
+        self._warned: set[tuple[int, bool]] = set()  # layers, and whether they were dead
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: Any) -> None:
         self._reset()
@@ -101,15 +107,25 @@ class LayerHealth(pl.Callback):
         for i, spikes in enumerate(layers):
             health[f"spikes.{i}"] = float(spikes.sum() / samples)
             health[f"silent.{i}"] = float((spikes == 0).double().mean())
-            if health[f"silent.{i}"] == 1:
-                warnings.warn(
-                    f"hidden layer {i} is dead: none of its {len(spikes)} neurons fires on any of "
-                    f"{int(samples)} samples, and little can be learnt. Raise its weights "
-                    f"(model.layers[{i}].weight.data *= 3), lower its threshold, or lower "
-                    "count_penalty",
-                    stacklevel=2,
-                )
+            if health[f"silent.{i}"] > _MOSTLY_SILENT:
+                self._warn(i, len(spikes), int((spikes == 0).sum()), int(samples))
         classifier.health = health
+
+    def _warn(self, layer: int, neurons: int, silent: int, samples: int) -> None:
+        """Say, once in a run for each layer that is dead or mostly silent, what helps."""
+        dead = silent == neurons
+        if (layer, dead) in self._warned:
+            return
+        self._warned.add((layer, dead))
+        found = "dead: none" if dead else f"mostly silent: {silent}"
+        warnings.warn(
+            f"hidden layer {layer} is {found} of its {neurons} neurons "
+            f"{'fires' if dead else 'fire'} on {'any' if dead else 'none'} of {samples} samples, "
+            "and little can be learnt. Raise its weights "
+            f"(model.layers[{layer}].weight.data *= 1.5, until a third of the neurons fire), lower "
+            "its threshold, or lower count_penalty",
+            stacklevel=2,
+        )
 
 
 class FiniteGuard(pl.Callback):
@@ -120,8 +136,12 @@ class FiniteGuard(pl.Callback):
     then, and before every update where they are clipped.
     """
 
+    began = False  #: whether training has begun, and a checkpoint been read
     _step = 0
     _batch: Batch | None = None
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: Any) -> None:
+        self.began = True
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: Any) -> None:
         self._first_bad = torch.full((), math.inf, device=pl_module.device)

@@ -13,10 +13,16 @@ from torch import Tensor, nn
 from ..._checks import check_option, fraction, not_negative, positive
 from ...spikes import shape_of
 from .._model import Model
+from ..modules import with_settings
+from .checkpoint import check_parameters, fitted_optimiser
 from .data import Batch, SpikeData, to_device
 
 Schedule = Literal["constant", "cosine"]
+EvaluatedOn = Literal["validation", "test"]
 PROBE_EVERY = 50  #: steps between looks at activity, gradient norm and, on a GPU, the loss
+
+
+_EVALUATED = ("validation_accuracy", "test_accuracy")  # before version 0.2 there was one name
 
 
 class ClassifierOptions(TypedDict, total=False):
@@ -57,6 +63,9 @@ class Classifier(pl.LightningModule):
         Share of the true class that is spread over all classes, 0 <= label_smoothing < 1.
     seed : int
         Dropout follows from (seed, epoch, step).
+    evaluated_on : {"validation", "test"}
+        What the data is that epochs are evaluated on, by which its accuracy is named:
+        ``validation_accuracy`` or ``test_accuracy``.
     """
 
     def __init__(
@@ -70,9 +79,12 @@ class Classifier(pl.LightningModule):
         latency_penalty: float = 0.0,
         label_smoothing: float = 0.0,
         seed: int = 0,
+        evaluated_on: EvaluatedOn = "validation",
     ) -> None:
         super().__init__()
         check_option("schedule", schedule, Schedule)
+        check_option("evaluated_on", evaluated_on, EvaluatedOn)
+        self.evaluated_on = f"{evaluated_on}_accuracy"
         self.model, self.seed, self.schedule = model, seed, schedule
         self.learning_rate = positive("learning_rate", learning_rate)
         self.weight_decay = not_negative("weight_decay", weight_decay)
@@ -105,13 +117,10 @@ class Classifier(pl.LightningModule):
         kind = torch.optim.AdamW if self.weight_decay else torch.optim.Adam
         # mixed precision clips gradients after unscaling them, which fused optimisers do inside
         fused = self.device.type in ("cpu", "cuda") and "mixed" not in self.trainer.precision
-        parameters: Any = list(self.model.parameters())
-        if self.weight_decay:
-            weights = [p for p in parameters if p.ndim == 2]
-            others = [p for p in parameters if p.ndim != 2]
-            parameters = [{"params": weights}, {"params": others, "weight_decay": 0.0}]
+        weights, others = self._parameters_to_learn()
+        groups: Any = [{"params": weights}, {"params": others, "weight_decay": 0.0}]
         optimiser = kind(
-            parameters,
+            groups if self.weight_decay else [*weights, *others],
             lr=self.learning_rate,
             weight_decay=self.weight_decay,
             fused=fused,
@@ -121,6 +130,13 @@ class Classifier(pl.LightningModule):
         epochs = self.trainer.max_epochs or 1
         cosine = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, epochs)
         return {"optimizer": optimiser, "lr_scheduler": cosine}
+
+    def _parameters_to_learn(self) -> tuple[list[Tensor], list[Tensor]]:
+        """Those whose weights decay and the others, in the order of the optimiser."""
+        parameters: list[Tensor] = list(self.model.parameters())
+        if not self.weight_decay:
+            return [], parameters
+        return [p for p in parameters if p.ndim == 2], [p for p in parameters if p.ndim != 2]
 
     def transfer_batch_to_device(
         self, batch: Batch, device: torch.device, dataloader_idx: int
@@ -213,9 +229,11 @@ class Classifier(pl.LightningModule):
             "learning_rate": self.trainer.optimizers[0].param_groups[0]["lr"],
         }
         if self.validates:
-            values["validation_accuracy"] = self._validation_accuracy
+            values[self.evaluated_on] = self._validation_accuracy
         values |= self.health
-        self.log_dict(values, batch_size=1)
+        shown = {k: v for k, v in values.items() if k in ("loss", "accuracy", self.evaluated_on)}
+        self.log_dict({k: v for k, v in values.items() if k not in shown}, batch_size=1)
+        self.log_dict(shown, batch_size=1, prog_bar=True)
         self.history.append(values)
 
     def on_validation_epoch_start(self) -> None:
@@ -250,7 +268,23 @@ class Classifier(pl.LightningModule):
                     f"the checkpoint is of {what}: "
                     + ", ".join(f"{k} {theirs.get(k)}, now {ours.get(k)}" for k in other)
                 )
-        self.history = checkpoint["history"]
+        ready = checkpoint["loops"]["fit_loop"]["epoch_progress"]["current"]["ready"]
+        if ready - len(checkpoint["history"]) not in (0, 1):
+            raise ValueError(
+                f"the checkpoint is damaged: its history has {len(checkpoint['history'])} epochs, "
+                f"and {ready} were begun"
+            )
+        # what the settings of an older checkpoint's modules are has been compared just now
+        checkpoint["state_dict"] = with_settings(self, checkpoint["state_dict"])
+        check_parameters(checkpoint["state_dict"], self.state_dict())
+        weights, others = self._parameters_to_learn()
+        checkpoint["optimizer_states"] = [
+            fitted_optimiser(state, [*weights, *others]) for state in checkpoint["optimizer_states"]
+        ]
+        self.history = [
+            {self.evaluated_on if k in _EVALUATED else k: v for k, v in record.items()}
+            for record in checkpoint["history"]
+        ]
 
     def _settings(self) -> dict[str, Any]:
         """What a run that goes on must share with its beginning; only a constant rate may go on."""
