@@ -53,9 +53,7 @@ def demo(out: Path, *, epochs: int = 20, seed: int = 0) -> None:
             int(test_y[shown]),
             classes=FASHION_MNIST_CLASSES,
         ),
-        "training.png": plot.training_curve(
-            [{**r, "validation_accuracy": r["test_accuracy"]} for r in history], "test"
-        ),
+        "training.png": plot.training_curve(curve, "test"),
     }
     for name, figure in figures.items():
         with replacing(out / name) as temporary:

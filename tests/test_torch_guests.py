@@ -220,3 +220,59 @@ def test_sizes_are_whole_numbers(bad):
     for call in (lambda: FastLIF(3, bad), lambda: FastLIF(bad, 3), lambda: FastSNN([3, bad, 2])):
         with pytest.raises(ValueError, match="whole numbers"):
             call()
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("backend", ["eager", "aot_eager"])
+@pytest.mark.parametrize("engine", ["auto", "event", "dense"])
+def test_compiled_models_take_sparse_input(x, backend, engine):
+    """Outside the graph, which knows neither kernels nor `SpikeTimes`: the same bits."""
+    torch._dynamo.reset()
+    torch.manual_seed(0)
+    model = FastSNN([6, 5, 3], engine=engine, dropout=0.2)
+    compiled = torch.compile(model, backend=backend)
+    for given in (x, x.to_events()):
+        found = []
+        for call in (model, compiled):
+            torch.manual_seed(1)
+            logits = call(given)
+            found.append([logits, *torch.autograd.grad(logits.sum(), list(model.parameters()))])
+        for a, b in zip(*found, strict=True):
+            assert torch.equal(a, b)
+
+
+@pytest.mark.parametrize("kind", [FastSNN, StandardSNN])
+@pytest.mark.parametrize("sparse", [False, True])
+def test_torch_func(x, kind, sparse):
+    """`grad`, and `vmap` over samples, of a functional call: what autograd finds."""
+    torch.manual_seed(0)
+    model = kind([6, 9, 8, 3], dtype=torch.float64)
+    with torch.no_grad():
+        model.layers[0].weight.mul_(3)
+    parameters, labels = dict(model.named_parameters()), torch.tensor([0, 1, 2, 1, 0])
+    dense = torch.from_numpy(x.to_dense(np.float64))
+
+    def loss(given, inputs, target):
+        logits = torch.func.functional_call(model, given, (inputs,))
+        return torch.nn.functional.cross_entropy(logits, target)
+
+    expected = torch.autograd.grad(loss(parameters, dense, labels), list(parameters.values()))
+    ours = torch.func.grad(loss)(parameters, x if sparse else dense, labels)
+
+    def of_sample(sample, label):
+        return torch.func.grad(loss)(parameters, sample[None], label[None])
+
+    each = torch.func.vmap(of_sample)(dense, labels)
+    for name, gradient in zip(parameters, expected, strict=True):
+        torch.testing.assert_close(ours[name], gradient)
+        torch.testing.assert_close(each[name].mean(0), gradient)
+
+
+@pytest.mark.parametrize("kind", [FastSNN, StandardSNN])
+def test_an_exported_model_takes_any_batch(kind):
+    model = kind([6, 5, 3]).eval()
+    batch = torch.export.Dim("batch", min=2, max=64)
+    shapes = ({0: batch},)
+    exported = torch.export.export(model, (torch.rand(4, 6, 20),), dynamic_shapes=shapes).module()
+    other = (torch.rand(9, 6, 20) < 0.4).float()
+    torch.testing.assert_close(exported(other), model(other))

@@ -250,7 +250,7 @@ def _as_drawn(history: History, key: str) -> History:
 def _set_threads(number: int) -> None:
     import numba
 
-    most = numba.config.NUMBA_NUM_THREADS
+    most = numba.config.NUMBA_NUM_THREADS  # type: ignore[attr-defined]
     if whole("threads", number) > most:
         raise ValueError(
             f"threads must be at most {most}, got {number}: that is how many cores there are, or "

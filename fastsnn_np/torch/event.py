@@ -78,6 +78,8 @@ def run(
 
 def obstacle_of(x: Any, weight: Tensor) -> str | None:
     """Why the event engine cannot take `x` and a model with this weight, or None."""
+    if torch._C._are_functorch_transforms_active():
+        return "it does not run inside transforms of torch.func"
     if weight.device.type != "cpu":
         return f"it runs on the CPU, and the model is on {weight.device}"
     if weight.dtype not in (torch.float32, torch.float64):

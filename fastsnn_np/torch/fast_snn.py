@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, Literal, Self, Unpack, cast
 
+import torch
 from torch import Tensor
 from torch.nn.utils import prune
 
@@ -166,21 +167,37 @@ class FastSNN(Model):
             raise ValueError(
                 "return_spikes or return_activity: Activity.of(spikes) gives the other"
             )
-        if isinstance(x, Tensor):
-            batch, inputs = x.shape[:-2].numel(), x.shape[-2]
-        elif isinstance(x, (SpikeTimes, Events)):
-            batch, inputs, _ = shape_of(x)
-        else:
+        if isinstance(x, Tensor) and self.engine != "event":
+            check_neurons(x.shape[-2], self.sizes[0], "the model")
+            return self._densely(x, self._dropout_masks(x), return_spikes, return_activity)
+        run = self._outside_the_graph
+        if torch.compiler.is_compiling():
+            run = torch.compiler.disable(run)  # Dynamo knows neither kernels nor sparse forms
+        return run(x, return_spikes, return_activity)
+
+    def _outside_the_graph(self, x: Any, return_spikes: bool, return_activity: bool) -> Any:
+        """`forward` of sparse forms, and of dense ones by the event engine."""
+        if not isinstance(x, (Tensor, SpikeTimes, Events)):
             raise TypeError(
                 f"x must be a tensor, SpikeTimes or Events, got {type(x).__name__}: "
                 "torch.from_numpy(...) makes a tensor"
             )
+        inputs = x.shape[-2] if isinstance(x, Tensor) else x.n_neurons
         check_neurons(inputs, self.sizes[0], "the model")
-        masks = [self._dropout_mask(batch, layer) for layer in self.hidden()]
+        masks = self._dropout_masks(x)
         if self._uses_events(x, return_spikes):
             logits, activities = self._by_events(x, masks, return_activity)
             return (logits, activities) if return_activity else logits
-        spikes = as_dense(x, self.readout.weight)
+        dense = as_dense(x, self.readout.weight)
+        return self._densely(dense, masks, return_spikes, return_activity)
+
+    def _densely(
+        self,
+        spikes: Tensor,
+        masks: list[DropoutMask | None],
+        return_spikes: bool,
+        return_activity: bool,
+    ) -> Any:
         kept: list[Any] = []
         for i, (layer, mask) in enumerate(zip(self.hidden(), masks, strict=True)):
             below = spikes
@@ -196,10 +213,15 @@ class FastSNN(Model):
         logits = self.readout(spikes)
         return (logits, kept) if return_spikes or return_activity else logits
 
-    def _dropout_mask(self, batch: int, layer: FastLIF) -> DropoutMask | None:
+    def _dropout_masks(self, x: Tensor | SpikeTimes | Events) -> list[DropoutMask | None]:
+        """A mask for each hidden layer, or none outside training."""
         if not (self.training and self.dropout):
-            return None
-        return DropoutMask.draw(batch, len(layer.weight), self.dropout, layer.weight.device)
+            return [None] * len(self.layers)
+        batch = x.shape[:-2].numel() if isinstance(x, Tensor) else shape_of(x).batch
+        return [
+            DropoutMask.draw(batch, len(layer.weight), self.dropout, layer.weight.device)
+            for layer in self.hidden()
+        ]
 
     def _uses_events(self, x: Any, return_spikes: bool) -> bool:
         if self.engine == "dense" or (self.engine == "auto" and isinstance(x, Tensor)):

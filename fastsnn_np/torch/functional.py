@@ -123,7 +123,8 @@ def first_spike(
     """
     check_gradient(gradient, slope, surrogate)
     threshold, paper = check_threshold(threshold), gradient == "paper"
-    spikes: Tensor = _FirstSpike.apply(potential, threshold, paper, slope, surrogate)
+    spikes: Tensor
+    spikes, _ = _FirstSpike.apply(potential, threshold, paper, slope, surrogate)
     return spikes
 
 
@@ -190,10 +191,15 @@ def scale_gradient(x: Tensor, factor: float) -> Tensor:
 
 
 class _ScaledGradient(torch.autograd.Function):
+    generate_vmap_rule = True
+
     @staticmethod
-    def forward(ctx: Any, x: Tensor, factor: float) -> Tensor:
-        ctx.factor = factor
+    def forward(x: Tensor, factor: float) -> Tensor:
         return x.view_as(x)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
+        ctx.factor = inputs[1]
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
@@ -201,9 +207,15 @@ class _ScaledGradient(torch.autograd.Function):
 
 
 class _NoSecondDerivative(torch.autograd.Function):
+    generate_vmap_rule = True
+
     @staticmethod
-    def forward(ctx: Any, gradient: Tensor) -> Tensor:
+    def forward(gradient: Tensor, *differentiable: Tensor) -> Tensor:
         return gradient.view_as(gradient)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
+        pass
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> Any:
@@ -216,8 +228,9 @@ class _NoSecondDerivative(torch.autograd.Function):
 def no_double_backward(backward: Callable[..., Any]) -> Callable[..., Any]:
     """A backward pass whose results refuse to be differentiated again.
 
-    Torch's `once_differentiable` lets it pass, as if the gradient were a constant, where the
-    incoming gradient is one, such as that of ``logits.sum()``.
+    They are made to depend on what was saved for it. Torch's `once_differentiable` lets it pass, as
+    if the gradient were a constant, where the incoming gradient is one, such as that of
+    ``logits.sum()``.
     """
 
     @functools.wraps(backward)
@@ -226,20 +239,23 @@ def no_double_backward(backward: Callable[..., Any]) -> Callable[..., Any]:
             found = backward(ctx, *grads)
         if torch.compiler.is_compiling() or not torch.is_grad_enabled():
             return found
-        refuse = _NoSecondDerivative.apply
-        return tuple(refuse(g.requires_grad_()) if isinstance(g, Tensor) else g for g in found)
+        saved, refuse = ctx.saved_tensors, _NoSecondDerivative.apply
+        return tuple(refuse(g, *saved) if isinstance(g, Tensor) else g for g in found)
 
     return guarded
 
 
 class _Spike(torch.autograd.Function):
+    generate_vmap_rule = True
+
     @staticmethod
-    def forward(
-        ctx: Any, potential: Tensor, threshold: float, slope: float, surrogate: Surrogate
-    ) -> Tensor:
-        ctx.save_for_backward(potential)
-        ctx.options = threshold, slope, surrogate
+    def forward(potential: Tensor, threshold: float, slope: float, surrogate: Surrogate) -> Tensor:
         return (potential > threshold).to(potential.dtype)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
+        potential, *ctx.options = inputs
+        ctx.save_for_backward(potential)
 
     @staticmethod
     @no_double_backward
@@ -251,26 +267,28 @@ class _Spike(torch.autograd.Function):
 
 
 class _FirstSpike(torch.autograd.Function):
+    generate_vmap_rule = True
+
     @staticmethod
     def forward(
-        ctx: Any,
-        potential: Tensor,
-        threshold: float,
-        paper: bool,
-        slope: float,
-        surrogate: Surrogate,
-    ) -> Tensor:
+        potential: Tensor, threshold: float, paper: bool, slope: float, surrogate: Surrogate
+    ) -> tuple[Tensor, Tensor]:
         spikes, times = _first_spike(potential, threshold)
+        return spikes.to(potential.dtype), times
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
+        potential, *ctx.options = inputs
+        _, times = output
+        ctx.mark_non_differentiable(times)
         ctx.save_for_backward(potential, times)
-        ctx.options = threshold, paper, slope, surrogate
-        return spikes.to(potential.dtype)
 
     @staticmethod
     @no_double_backward
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None, None, None]:
         potential, times = ctx.saved_tensors
         threshold, paper, slope, surrogate = ctx.options
-        (grad,) = grads
+        grad, _ = grads
         if paper:
             step = torch.arange(potential.shape[-1], device=potential.device)
             grad = torch.where(step < times[..., None], grad, 0)

@@ -418,10 +418,16 @@ class _ClampedBeta(torch.autograd.Function):
     So an optimiser that has moved it outside can bring it back.
     """
 
+    generate_vmap_rule = True
+
     @staticmethod
-    def forward(ctx: Any, beta: Tensor) -> Tensor:
+    def forward(beta: Tensor) -> Tensor:
         limits = torch.finfo(beta.dtype)
         return beta.clamp(limits.tiny, 1 - limits.eps / 2)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
+        pass
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> Tensor:

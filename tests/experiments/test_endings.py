@@ -95,7 +95,7 @@ def test_a_signal_in_python(name, status):
         (
             SafetensorError("header too large"),
             1,
-            "SafetensorError: header too large (FASTSNN_TRACE",
+            "SafetensorError: header too large (FAST",
         ),
         (KeyError("loops"), 1, "KeyError: 'loops' (FASTSNN_TRACEBACK=1"),
         (OverflowError("int too large"), 1, "OverflowError: int too large"),
@@ -215,7 +215,7 @@ def test_a_finished_run_keeps_its_timings_and_can_be_extended(tmp_path, capsys):
     assert (whole / "metrics.csv").read_text() == (out / "metrics.csv").read_text()
     capsys.readouterr()
     assert cli.main([*RUN, "--epochs", "2", "--out", str(out), "--resume"]) == 2
-    assert "started with 3 epochs, now 2: give as many or more" in capsys.readouterr().err
+    assert "the run has 3 epochs already, more than epochs=2" in capsys.readouterr().err
 
 
 def test_a_cosine_cannot_be_extended(tmp_path, capsys):

@@ -45,6 +45,19 @@ def test_history_and_health(task):
         fit(dead, *task, epochs=1, validation=task)
 
 
+@pytest.mark.filterwarnings("default:hidden layer .* is (dead|mostly silent)")
+def test_a_layer_that_is_mostly_silent_is_said_so(task):
+    """Once, with what helps; a layer of which most neurons fire is left alone."""
+    model = FastSNN([12, 20, 2])
+    with torch.no_grad():
+        model.layers[0].weight.abs_()
+        model.layers[0].weight[:15].zero_()
+    words = r"hidden layer 0 is mostly silent: 15 of its 20 neurons.*weight.data \*= 1.5"
+    with pytest.warns(UserWarning, match=words) as seen:
+        fit(model, *task, epochs=3, validation=task, learning_rate=1e-9)
+    assert len(seen) == 1
+
+
 @pytest.mark.parametrize("name", ["bias", "beta"])
 @pytest.mark.parametrize("engine", ["event", "dense"])
 def test_a_loss_that_is_not_finite_names_the_checkpoint(task, tmp_path, name, engine):

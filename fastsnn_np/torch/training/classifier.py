@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from typing import Any, Literal, TypedDict, cast
 
@@ -273,6 +274,11 @@ class Classifier(pl.LightningModule):
             raise ValueError(
                 f"the checkpoint is damaged: its history has {len(checkpoint['history'])} epochs, "
                 f"and {ready} were begun"
+            )
+        if len(checkpoint["history"]) > (self.trainer.max_epochs or math.inf):
+            raise ValueError(
+                f"the run has {len(checkpoint['history'])} epochs already, more than "
+                f"epochs={self.trainer.max_epochs}"
             )
         # what the settings of an older checkpoint's modules are has been compared just now
         checkpoint["state_dict"] = with_settings(self, checkpoint["state_dict"])
