@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import functools
+import hashlib
 import logging
 import os
 import threading
 import types
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
+import llvmlite
 import numba
+from numba.core import config
 
 _log = logging.getLogger("fastsnn_np")
 _lock = threading.Lock()  # Numba's workqueue layer aborts the process when two threads enter it
@@ -79,9 +84,9 @@ def _enter(build: Any, parallel: bool, args: tuple[Any, ...]) -> Any:
         return build(*args)
 
 
-helper = numba.njit(
-    error_model="numpy", fastmath={"contract"}
-)  # compiled into the kernels that call it
+# Compiled into the kernels that call them; `inlined` where a call would keep values in memory.
+helper = numba.njit(error_model="numpy")
+inlined = numba.njit(error_model="numpy", inline="always")
 
 
 def njit(function: Callable[..., Any], **options: Any) -> Any:
@@ -97,10 +102,23 @@ def njit(function: Callable[..., Any], **options: Any) -> Any:
 
 def compiled(function: Callable[..., Any], *, parallel: bool) -> Any:
     """`function` under Numba, as a kernel."""
-    # Numba's cache tells functions apart by name and line alone: each build needs its own name.
-    suffix = "_parallel" if parallel else "_serial"
+    # Numba's cache tells functions apart by name and line alone, and sees no change in another
+    # file: each build needs its own name, by what it is made of.
+    suffix = ("_parallel_" if parallel else "_serial_") + version()
     twin = types.FunctionType(
         function.__code__, function.__globals__, function.__name__ + suffix, function.__defaults__
     )
     twin.__qualname__ = function.__qualname__ + suffix
-    return njit(twin, parallel=parallel, nogil=True, error_model="numpy", fastmath={"contract"})
+    # No fastmath: where a sum has two products to be fused with, Numba's parallel kernels took one
+    # when they were compiled and the other when they came from the cache, with other last digits.
+    return njit(twin, parallel=parallel, nogil=True, error_model="numpy")
+
+
+@functools.cache
+def version() -> str:
+    """What all kernels and their helpers are made of, in a few digits: part of their names."""
+    folder = Path(__file__).parent / "backends" / "event"
+    sources = sorted(folder.glob("*.py"))
+    held = [Path(__file__).read_bytes(), *(path.read_bytes() for path in sources)]
+    held.append(repr((config.BOUNDSCHECK, llvmlite.__version__)).encode())
+    return hashlib.sha256(b"\0".join(held)).hexdigest()[:12]
