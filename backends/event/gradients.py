@@ -14,10 +14,9 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-import numba
 import numpy as np
 
-from fastsnn_np._jit import Kernel, helper, inlined
+from fastsnn_np._jit import Shared, helper, inlined
 from fastsnn_np.backends.event.kernels import FLUSH, charged, drive, flushed
 from fastsnn_np.backends.event.lanes import (
     absolute,
@@ -34,7 +33,6 @@ from fastsnn_np.backends.event.lanes import (
     zero_doubles,
 )
 from fastsnn_np.backends.event.packing import (
-    PARTS,
     WIDEST,
     layer_of,
     over_tiles,
@@ -475,36 +473,34 @@ def backward_share(
             )
 
 
-@helper
-def settle(part, network, sums, found):
-    """Add up the shares of a part of each layer's gradients."""
+@Shared
+def backward(item, items, parts, rows, network, initial, passes, options, kept, rules, above, sums):
+    """Gradients by shares of the samples, of any number of layers; of one, every `parts`-th tile.
+
+    `initial` and `passes` are those of the forward pass.
+    """
+    backward_share(
+        item // parts, items // parts, item % parts, parts,
+        rows, network, initial, passes, options, kept, rules, above, sums,
+    )  # fmt: skip
+
+
+@Shared
+def settle(part, parts, network, sums, found):
+    """Add up the shares of a part of each layer's gradients, always in the same order."""
     zero = network.bias.dtype.type(0)
     for i in range(network.shape.shape[0]):
         layer = layer_of(network, i)
         rows, n = layer.inputs, layer.neurons
-        start, stop = part * rows // PARTS, (part + 1) * rows // PARTS
+        start, stop = part * rows // parts, (part + 1) * rows // parts
         flat = found.weight[layer.plain_entry : layer.plain_entry + rows * n]
         flipped = found.flipped[i]
         matrix = flat.reshape((n, rows)) if flipped else flat.reshape((rows, n))
         unpack_tiles(n, 0, 1, zero, start, stop, sums.weight, layer.entry, matrix, flipped)
-        for j in range(part * n // PARTS, (part + 1) * n // PARTS):
+        for j in range(part * n // parts, (part + 1) * n // parts):
             bias, beta = 0.0, 0.0
             for share in range(sums.bias.shape[0]):
                 bias += sums.bias[share, layer.place + j]
                 beta += sums.beta[share, layer.place + j]
             found.bias[layer.plain_place + j] = bias
             found.beta[layer.plain_place + j] = beta / (1 if layer.unit else layer.scale[j])
-
-
-@Kernel
-def backward(
-    rows, network, initial, passes, options, kept, rules, above, sums, found, shares, parts
-):
-    """Gradients of any number of layers; samples are shared out, and of one layer its tiles."""
-    for item in numba.prange(shares * parts):
-        backward_share(
-            item // parts, shares, item % parts, parts,
-            rows, network, initial, passes, options, kept, rules, above, sums,
-        )  # fmt: skip
-    for part in numba.prange(PARTS):
-        settle(part, network, sums, found)

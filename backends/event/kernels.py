@@ -11,10 +11,9 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-import numba
 import numpy as np
 
-from fastsnn_np._jit import Kernel, helper, inlined
+from fastsnn_np._jit import Shared, helper, inlined
 from fastsnn_np.backends.event.lanes import (
     absolute,
     any_of,
@@ -211,17 +210,14 @@ def forward_share(start, stop, part, parts, spikes, rows, network, initial, pass
                 sort_sample(own.times[at : at + n], own_let, at, events.indptr[b], events.indices)
 
 
-@Kernel
-def forward(spikes, rows, network, initial, passes, options, run, shares, parts):
-    """Any number of layers; the samples are shared out, and, of one layer, its tiles.
+@Shared
+def forward(item, items, parts, spikes, rows, network, initial, passes, options, run):
+    """Any number of layers: a share of the samples, and of one layer every `parts`-th tile.
 
     `spikes`, int32 (batch, inputs), are sorted into `rows` first, unless it is empty. `initial` and
     `passes` (which spikes go on to the next layer) are laid out as in `Run`, or empty.
     """
-    batch = rows.indptr.shape[0]
-    for item in numba.prange(shares * parts):
-        share, part = item // parts, item % parts
-        start, stop = share * batch // shares, (share + 1) * batch // shares
-        forward_share(
-            start, stop, part, parts, spikes, rows, network, initial, passes, options, run
-        )
+    batch, share, shares = rows.indptr.shape[0], item // parts, items // parts
+    start, stop = share * batch // shares, (share + 1) * batch // shares
+    part = item % parts
+    forward_share(start, stop, part, parts, spikes, rows, network, initial, passes, options, run)

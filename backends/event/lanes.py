@@ -63,6 +63,18 @@ class _SpanModel(models.StructModel):
         super().__init__(manager, span, members)
 
 
+def _emitted_by(emitted):
+    """Compiled, the decorated function is `emitted`, and what is written is what that means."""
+
+    def decorate(meaning):
+        if config.DISABLE_JIT:
+            return meaning
+        emitted.meaning = meaning
+        return emitted
+
+    return decorate
+
+
 # --- operators: + - * / and comparisons of lanes of one type, & and | of masks ------------------
 
 _FUSED = ("contract",)  # a product may be rounded together with the sum it enters
@@ -95,24 +107,20 @@ _defined(operator.mul, lambda b, x, y: b.fmul(x, y, flags=_FUSED), lambda b, x, 
 _defined(operator.truediv, lambda b, x, y: b.fdiv(x, y), None)
 _defined(operator.and_, None, lambda b, x, y: b.and_(x, y))
 _defined(operator.or_, None, lambda b, x, y: b.or_(x, y))
-for _sign, _op in {
+_COMPARISONS = {
     ">": operator.gt,
     ">=": operator.ge,
     "<": operator.lt,
     "<=": operator.le,
-}.items():
+    "==": operator.eq,
+}
+for _sign, _op in _COMPARISONS.items():
     _defined(
         _op,
         lambda b, x, y, sign=_sign: b.fcmp_ordered(sign, x, y),
         lambda b, x, y, sign=_sign: b.icmp_signed(sign, x, y),
         is_comparison=True,
     )
-_defined(
-    operator.eq,
-    lambda b, x, y: b.fcmp_ordered("==", x, y),
-    lambda b, x, y: b.icmp_signed("==", x, y),
-    is_comparison=True,
-)
 
 
 # --- making lanes, and choosing among them -----------------------------------------------------
@@ -135,32 +143,13 @@ def _full_like(typing, lanes, x):
     return lanes(lanes, types.unliteral(x)), codegen
 
 
+@_emitted_by(_full_like)
 def full_like(lanes, x):
     """x in as many lanes of the same type."""
     return np.full_like(lanes, x)
 
 
-@overload(full_like)
-def _(lanes, x):
-    return lambda lanes, x: _full_like(lanes, x)
-
-
-def zeros64(x):
-    """64 zeros of the type of the number x."""
-    return np.zeros(64, np.asarray(x).dtype)
-
-
-def zeros32(x):
-    """32 zeros of the type of the number x."""
-    return np.zeros(32, np.asarray(x).dtype)
-
-
-def zeros16(x):
-    """16 zeros of the type of the number x."""
-    return np.zeros(16, np.asarray(x).dtype)
-
-
-def _zeros(function, width):
+def _zeros(width):
     @intrinsic
     def emitted(typing, x):
         lanes = Lanes(types.unliteral(x), width)
@@ -170,14 +159,13 @@ def _zeros(function, width):
 
         return lanes(x), codegen
 
-    @overload(function)
-    def typed(x):
-        return lambda x: emitted(x)
+    def zeros(x):
+        return np.zeros(width, np.asarray(x).dtype)
+
+    return _emitted_by(emitted)(zeros)
 
 
-_zeros(zeros64, 64)
-_zeros(zeros32, 32)
-_zeros(zeros16, 16)
+zeros64, zeros32, zeros16 = map(_zeros, WIDTHS)  # 0 in so many lanes, of the type of a number
 
 
 @intrinsic
@@ -190,14 +178,10 @@ def _ramp(typing, lanes):
     return ints(lanes), codegen
 
 
+@_emitted_by(_ramp)
 def ramp(lanes):
     """0, 1, 2, ... as int32, in as many lanes."""
     return np.arange(len(lanes), dtype=np.int32)
-
-
-@overload(ramp)
-def _(lanes):
-    return lambda lanes: _ramp(lanes)
 
 
 @intrinsic
@@ -208,14 +192,10 @@ def _width_of(typing, lanes):
     return types.int64(lanes), codegen
 
 
+@_emitted_by(_width_of)
 def width_of(lanes):
     """Number of lanes."""
     return len(lanes)
-
-
-@overload(width_of)
-def _(lanes):
-    return lambda lanes: _width_of(lanes)
 
 
 @intrinsic
@@ -226,16 +206,10 @@ def _where(typing, mask, x, y):
     return x(mask, x, y), codegen
 
 
+@_emitted_by(_where)
 def where(mask, x, y):
     """x in the lanes where `mask` is true, and y in the others."""
     return np.where(mask, x, y)
-
-
-@overload(where)
-def _(mask, x, y):
-    if isinstance(mask, Lanes) and isinstance(x, Lanes) and x == y:
-        return lambda mask, x, y: _where(mask, x, y)
-    return None
 
 
 @intrinsic
@@ -248,14 +222,10 @@ def _absolute(typing, x):
     return x(x), codegen
 
 
+@_emitted_by(_absolute)
 def absolute(x):
     """The magnitude of floating-point lanes."""
     return np.abs(x)
-
-
-@overload(absolute)
-def _(x):
-    return lambda x: _absolute(x)
 
 
 @intrinsic
@@ -267,14 +237,10 @@ def _any_of(typing, mask):
     return types.boolean(mask), codegen
 
 
+@_emitted_by(_any_of)
 def any_of(mask):
     """Whether any lane of a mask is true."""
     return bool(np.any(mask))
-
-
-@overload(any_of)
-def _(mask):
-    return lambda mask: _any_of(mask)
 
 
 @intrinsic
@@ -290,14 +256,10 @@ def _as_type_of(typing, x, like):
     return to(x, like), codegen
 
 
+@_emitted_by(_as_type_of)
 def as_type_of(x, like):
     """Floating-point lanes in the type of the lanes `like`."""
     return x.astype(like.dtype)
-
-
-@overload(as_type_of)
-def _(x, like):
-    return lambda x, like: _as_type_of(x, like)
 
 
 @intrinsic
@@ -310,14 +272,10 @@ def _zero_doubles(typing, lanes):
     return doubles(lanes), codegen
 
 
+@_emitted_by(_zero_doubles)
 def zero_doubles(lanes):
     """float64 zeros in as many lanes."""
     return np.zeros(len(lanes), np.float64)
-
-
-@overload(zero_doubles)
-def _(lanes):
-    return lambda lanes: _zero_doubles(lanes)
 
 
 # --- memory --------------------------------------------------------------------------------------
@@ -325,6 +283,8 @@ def _(lanes):
 
 @intrinsic
 def _span(typing, array):
+    if array.layout != "C":
+        return None
     kind = Span(array.dtype)
 
     def codegen(context, builder, signature, args):
@@ -336,16 +296,10 @@ def _span(typing, array):
     return kind(array), codegen
 
 
+@_emitted_by(_span)
 def span(array):
     """The numbers of a C-contiguous array, in one row."""
     return array.reshape(-1)
-
-
-@overload(span)
-def _(array):
-    if isinstance(array, types.Array) and array.layout == "C":
-        return lambda array: _span(array)
-    return None
 
 
 def _address(context, builder, signature, args, width, count=None):
@@ -381,18 +335,17 @@ def _get(typing, row, at, like):
     return lanes(row, types.unliteral(at), like), codegen
 
 
+@_emitted_by(_get)
 def get(row, at, like):
     """As many lanes as `like` has, from index `at` of a span on."""
     return get_part(row, at, len(like), like)
 
 
-@overload(get)
-def _(row, at, like):
-    return lambda row, at, like: _get(row, at, like)
-
-
 @intrinsic
 def _put(typing, row, at, x):
+    if row.dtype != x.dtype:
+        return None
+
     def codegen(context, builder, signature, args):
         pointer = _address(context, builder, signature, args, x.width)
         pointer = _vector_at(builder, pointer, x, context)
@@ -402,16 +355,10 @@ def _put(typing, row, at, x):
     return types.void(row, types.unliteral(at), x), codegen
 
 
+@_emitted_by(_put)
 def put(row, at, x):
     """Write lanes from index `at` of a span on."""
     put_part(row, at, len(x), x)
-
-
-@overload(put)
-def _(row, at, x):
-    if row.dtype == x.dtype:
-        return lambda row, at, x: _put(row, at, x)
-    return None
 
 
 @intrinsic
@@ -431,6 +378,7 @@ def _get_part(typing, row, at, n, like):
     return lanes(row, types.unliteral(at), types.unliteral(n), like), codegen
 
 
+@_emitted_by(_get_part)
 def get_part(row, at, n, like):
     """The first n lanes from index `at` of a span on, and zeros in the others of `like`."""
     if at < 0 or at + n > len(row):
@@ -440,13 +388,11 @@ def get_part(row, at, n, like):
     return lanes
 
 
-@overload(get_part)
-def _(row, at, n, like):
-    return lambda row, at, n, like: _get_part(row, at, n, like)
-
-
 @intrinsic
 def _put_part(typing, row, at, n, x):
+    if row.dtype != x.dtype:
+        return None
+
     def codegen(context, builder, signature, args):
         count = context.cast(builder, args[2], signature.args[2], types.intp)
         target = _address(context, builder, signature, args, x.width, count)
@@ -459,18 +405,12 @@ def _put_part(typing, row, at, n, x):
     return types.void(row, types.unliteral(at), types.unliteral(n), x), codegen
 
 
+@_emitted_by(_put_part)
 def put_part(row, at, n, x):
     """Write the first n lanes from index `at` of a span on."""
     if at < 0 or at + n > len(row):
         raise IndexError("lanes reach out of their span")
     row[at : at + n] = x[:n]
-
-
-@overload(put_part)
-def _(row, at, n, x):
-    if row.dtype == x.dtype:
-        return lambda row, at, n, x: _put_part(row, at, n, x)
-    return None
 
 
 @intrinsic

@@ -173,7 +173,10 @@ def _forward(
         np.empty(0, np.int32),
     )
     options = kernels.Options(hidden, summed, to_the_end or keep is not None, weights.tiny)
+    shares, parts = division(rows, neurons)
     kernels.forward(
+        shares * parts,
+        parts,
         np.empty((0, 0), np.int32),
         rows,
         weights.packed._replace(threshold=np.full(1, float(threshold))),
@@ -181,8 +184,6 @@ def _forward(
         np.empty(0, np.uint8),
         options,
         run,
-        *_division(batch, neurons),
-        small=is_small(rows, neurons),
     )
     return run, (batch, neurons)
 
@@ -232,7 +233,7 @@ def layer_backward(
     number of spikes and sum of spike times, two arrays (batch,).
     """
     dtype, neurons = weights.beta.dtype, len(weights.beta)
-    packed = packing.aligned(len(above_weight) * packing.padded(neurons), dtype)
+    packed = packing.aligned(len(above_weight) * packing.whole_tiles(neurons), dtype)
     packing.pack_matrix(above_weight, weights.scale, True, packed)
     source = no_gradient(dtype)._replace(current=contiguous(above, dtype), weight=packed)
     if activity is not None:
@@ -266,7 +267,7 @@ def _backward(
     batch, steps = rows.indptr.shape[0], rows.indptr.shape[1] - 1
     neurons, dtype = len(weights.beta), weights.beta.dtype
     check_neurons(rows.n_inputs, weights.packed.shape[0, 0], "the layer")
-    shares, parts = _division(batch, neurons)
+    shares, parts = division(rows, neurons)
     current = np.empty((batch, steps, neurons) if keep_current else (0, 0, 0), dtype)
     flipped = not weights.weight.flags.c_contiguous
     found = gradients.Found(
@@ -274,7 +275,10 @@ def _backward(
         *np.empty((2, neurons), dtype),
         np.full(1, flipped),
     )
+    sums = empty_sums(weights.packed, shares, current)
     gradients.backward(
+        shares * parts,
+        parts,
         rows,
         weights.packed,
         _initial(initial, weights, batch),
@@ -283,12 +287,9 @@ def _backward(
         kept,
         rules,
         above,
-        empty_sums(weights.packed, shares, current),
-        found,
-        shares,
-        parts,
-        small=is_small(rows, neurons),
+        sums,
     )
+    gradients.settle(packing.parts_of(sums.weight.size), weights.packed, sums, found)
     shape = weights.weight.shape
     weight = found.weight.reshape(shape[::-1]).T if flipped else found.weight.reshape(shape)
     return Gradients(weight, found.bias, found.beta, current)
@@ -347,15 +348,14 @@ def _initial(initial: Any, weights: Weights, batch: int) -> Any:
     return contiguous(np.broadcast_to(initial, (batch, neurons)), dtype).reshape(-1)
 
 
-def _division(batch: int, neurons: int) -> tuple[int, int]:
-    """Shares of the samples, and parts of the tiles where there are fewer samples than threads."""
-    threads = numba.get_num_threads()
-    shares = max(min(threads, batch), 1)
-    parts = min(-(-threads // shares), -(-neurons // packing.WIDEST))
-    return shares, parts
+def division(rows: Rows, neurons: int) -> tuple[int, int]:
+    """Shares of the samples, and parts of the tiles where there are fewer samples than threads.
 
-
-def is_small(rows: Rows, neurons: int) -> bool:
-    """Whether the events of a layer of so many neurons are not worth waking threads for."""
+    One of each where waking threads costs more than it saves.
+    """
     work = len(rows.indices) + 4 * rows.indptr.size  # a step costs about what four events do
-    return bool(work * neurons < _SMALL)
+    threads, batch = numba.get_num_threads(), len(rows.indptr)
+    if work * neurons < _SMALL:
+        threads = 1
+    shares = max(min(threads, batch), 1)
+    return shares, min(-(-threads // shares), -(-neurons // packing.WIDEST))

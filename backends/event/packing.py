@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numba
 import numpy as np
 
-from fastsnn_np._jit import Kernel, helper
+from fastsnn_np._jit import Shared, helper
 from fastsnn_np.backends.event.lanes import (
     full_like,
     get,
@@ -30,7 +30,7 @@ from fastsnn_np.backends.event.lanes import (
 
 _LINE = 64  # bytes: a row of lanes that begins elsewhere costs two lines of the cache
 WIDEST = 64  # neurons of a tile
-PARTS = 8  # of the rows, for the threads to share
+_LITTLE = 100_000  # numbers that are copied in less than 50 us
 _EDGE = 16  # inputs transposed at a time: a line's worth of float32
 
 
@@ -95,11 +95,13 @@ def tile_width(left):
     return 32 if left > 16 else 16
 
 
-@helper
-def padded(neurons):
+def whole_tiles(neurons: int) -> int:
     """Number of neurons filled up to whole tiles."""
-    whole = (neurons - 1) // 64 * 64
-    return whole + tile_width(neurons - whole)
+    left = (neurons - 1) % 64 + 1
+    return neurons - left + (64 if left > 32 else 32 if left > 16 else 16)
+
+
+padded = helper(whole_tiles)  # in kernels, where a helper has no way in from Python
 
 
 def aligned(shape: int | tuple[int, ...], dtype: Any) -> Any:
@@ -116,7 +118,7 @@ def empty_network(sizes: list[tuple[int, int]], dtype: Any) -> Network:
     entry = place = plain_entry = plain_place = 0
     for i, (inputs, neurons) in enumerate(sizes):
         shape[i] = inputs, neurons, entry, place, plain_entry, plain_place
-        width = padded(neurons)
+        width = whole_tiles(neurons)
         entry, place = entry + inputs * width, place + width
         plain_entry, plain_place = plain_entry + inputs * neurons, plain_place + neurons
     per_neuron = np.zeros((4, place), dtype)
@@ -137,7 +139,7 @@ def fill_layer(
     if bias is not None:
         np.multiply(bias, scale, out=network.bias[own])
     network.threshold[i], network.unit[i] = threshold, unit
-    packed = network.weight[entry : entry + inputs * padded(neurons)]
+    packed = network.weight[entry : entry + inputs * whole_tiles(neurons)]
     pack_matrix(weight.T, scale, unit, packed)
 
 
@@ -145,7 +147,12 @@ def pack_matrix(matrix: Any, scale: Any, unit: bool, out: Any) -> None:
     """Lay out (rows, neurons), stored in either order, times `scale` unless it is `unit`."""
     flipped = not matrix.flags.c_contiguous
     held = np.ascontiguousarray(matrix.T if flipped else matrix, out.dtype)
-    pack(held, flipped, scale, unit, out, small=held.size < 50_000)
+    pack(parts_of(held.size), held, flipped, scale, unit, out)
+
+
+def parts_of(size: int) -> int:
+    """Into how many parts so many numbers are split for copying: waking a thread takes a while."""
+    return numba.get_num_threads() if size > _LITTLE else 1
 
 
 def over_tiles(tile):
@@ -170,7 +177,7 @@ def over_tiles(tile):
 
 @helper
 def pack_tile(first, zero, start, stop, matrix, flipped, scale, unit, out):
-    """Rows start ... stop - 1 of a tile of `matrix`, (neurons, rows) if `flipped`, times `scale`."""
+    """Rows start ... stop - 1 of a tile of a matrix, times the scale of its neurons."""
     rows, neurons = (matrix.shape[1], matrix.shape[0]) if flipped else matrix.shape
     width = width_of(zero)
     n = min(width, neurons - first)
@@ -194,14 +201,13 @@ def pack_tile(first, zero, start, stop, matrix, flipped, scale, unit, out):
 pack_tiles = over_tiles(pack_tile)
 
 
-@Kernel
-def pack(matrix, flipped, scale, unit, out):
-    """A matrix (rows, neurons), or (neurons, rows) if `flipped`, tile by tile."""
+@Shared
+def pack(part, parts, matrix, flipped, scale, unit, out):
+    """A part of the rows of a matrix (rows, neurons), or (neurons, rows) if `flipped`."""
     rows, neurons = (matrix.shape[1], matrix.shape[0]) if flipped else matrix.shape
-    for part in numba.prange(PARTS):
-        start, stop = part * rows // PARTS, (part + 1) * rows // PARTS
-        zero = out.dtype.type(0)
-        pack_tiles(neurons, 0, 1, zero, start, stop, matrix, flipped, scale, unit, out)
+    start, stop = part * rows // parts, (part + 1) * rows // parts
+    zero = out.dtype.type(0)
+    pack_tiles(neurons, 0, 1, zero, start, stop, matrix, flipped, scale, unit, out)
 
 
 @helper
