@@ -496,7 +496,9 @@ def settle(part, parts, network, sums, found):
         flat = found.weight[layer.plain_entry : layer.plain_entry + rows * n]
         flipped = found.flipped[i]
         matrix = flat.reshape((n, rows)) if flipped else flat.reshape((rows, n))
-        unpack_tiles(n, 0, 1, zero, start, stop, sums.weight, layer.entry, matrix, flipped)
+        unpack_tiles(
+            n, 0, 1, zero, start, stop, sums.weight, layer.entry, layer.factor, matrix, flipped
+        )
         for j in range(part * n // parts, (part + 1) * n // parts):
             bias, beta = 0.0, 0.0
             for share in range(sums.bias.shape[0]):

@@ -307,12 +307,13 @@ def _address(context, builder, signature, args, width, count=None):
     held = cgutils.create_struct_proxy(signature.args[0])(context, builder, args[0])
     at = context.cast(builder, args[1], signature.args[1], types.intp)
     if config.BOUNDSCHECK:
-        count = ir.Constant(at.type, width) if count is None else count
-        end = builder.add(at, count)
+        most = ir.Constant(at.type, width)
+        count = most if count is None else count
         inside = builder.and_(
             builder.icmp_signed(">=", at, ir.Constant(at.type, 0)),
-            builder.icmp_signed("<=", end, held.size),
+            builder.icmp_signed("<=", builder.add(at, count), held.size),
         )
+        inside = builder.and_(inside, builder.icmp_unsigned("<=", count, most))
         message = "lanes reach out of their span"
         with builder.if_then(builder.not_(inside), likely=False):
             context.call_conv.return_user_exc(builder, IndexError, (message,))
@@ -381,7 +382,7 @@ def _get_part(typing, row, at, n, like):
 @_emitted_by(_get_part)
 def get_part(row, at, n, like):
     """The first n lanes from index `at` of a span on, and zeros in the others of `like`."""
-    if at < 0 or at + n > len(row):
+    if at < 0 or at + n > len(row) or not 0 <= n <= len(like):
         raise IndexError("lanes reach out of their span")
     lanes = np.zeros(len(like), row.dtype)
     lanes[:n] = row[at : at + n]
@@ -408,7 +409,7 @@ def _put_part(typing, row, at, n, x):
 @_emitted_by(_put_part)
 def put_part(row, at, n, x):
     """Write the first n lanes from index `at` of a span on."""
-    if at < 0 or at + n > len(row):
+    if at < 0 or at + n > len(row) or not 0 <= n <= len(x):
         raise IndexError("lanes reach out of their span")
     row[at : at + n] = x[:n]
 

@@ -45,6 +45,7 @@ class Network(NamedTuple):
     scale: Any  #: 1 - beta or 1
     threshold: Any  #: float64 (layers,)
     unit: Any  #: bool (layers,): whether the scale is 1
+    factor: Any  #: float64 (layers,): what weights, but no biases, are multiplied by besides
 
 
 class Layer(NamedTuple):
@@ -63,6 +64,7 @@ class Layer(NamedTuple):
     scale: Any
     threshold: float
     unit: bool
+    factor: float
 
 
 @helper
@@ -84,6 +86,7 @@ def layer_of(network, i):
         network.scale[place:stop],
         network.threshold[i],
         network.unit[i],
+        network.factor[i],
     )
 
 
@@ -122,12 +125,21 @@ def empty_network(sizes: list[tuple[int, int]], dtype: Any) -> Network:
         entry, place = entry + inputs * width, place + width
         plain_entry, plain_place = plain_entry + inputs * neurons, plain_place + neurons
     per_neuron = np.zeros((4, place), dtype)
-    held = np.ones(len(sizes)), np.ones(len(sizes), np.bool_)
-    return Network(shape, aligned(entry, dtype), *per_neuron, *held)
+    threshold, factor = np.ones((2, len(sizes)))
+    unit = np.ones(len(sizes), np.bool_)
+    return Network(shape, aligned(entry, dtype), *per_neuron, threshold, unit, factor)
 
 
 def fill_layer(
-    network: Network, i: int, weight: Any, bias: Any, beta: Any, *, unit: bool, threshold: float
+    network: Network,
+    i: int,
+    weight: Any,
+    bias: Any,
+    beta: Any,
+    *,
+    unit: bool,
+    threshold: float,
+    factor: float = 1.0,
 ) -> None:
     """Lay out the parameters of layer i; `weight` is (neurons, inputs) in either order."""
     inputs, neurons, entry, place = network.shape[i, :4].tolist()
@@ -138,9 +150,12 @@ def fill_layer(
     scale[:] = 1 if unit else network.fade[own]
     if bias is not None:
         np.multiply(bias, scale, out=network.bias[own])
-    network.threshold[i], network.unit[i] = threshold, unit
+    network.threshold[i], network.unit[i], network.factor[i] = threshold, unit, factor
     packed = network.weight[entry : entry + inputs * whole_tiles(neurons)]
-    pack_matrix(weight.T, scale, unit, packed)
+    as_it_is = unit and factor == 1
+    pack_matrix(
+        weight.T, scale if as_it_is else scale * network.weight.dtype.type(factor), as_it_is, packed
+    )
 
 
 def pack_matrix(matrix: Any, scale: Any, unit: bool, out: Any) -> None:
@@ -211,10 +226,11 @@ def pack(part, parts, matrix, flipped, scale, unit, out):
 
 
 @helper
-def unpack_tile(first, zero, start, stop, shares, entry, matrix, flipped):
-    """Rows start ... stop - 1 of a tile, the shares added up, always in the same order.
+def unpack_tile(first, zero, start, stop, shares, entry, factor, matrix, flipped):
+    """Rows start ... stop - 1 of a tile, the shares added up and multiplied by a factor.
 
-    `shares` is (shares, entries), and the matrix begins at `entry` of each.
+    They are added up in the same order always. `shares` is (shares, entries), and the matrix begins
+    at `entry` of each.
     """
     rows, neurons = (matrix.shape[1], matrix.shape[0]) if flipped else matrix.shape
     width = width_of(zero)
@@ -229,6 +245,7 @@ def unpack_tile(first, zero, start, stop, shares, entry, matrix, flipped):
             total = get(source, at, zero)
             for share in range(1, shares.shape[0]):
                 total = total + get(source, share * size + at, zero)
+            total = full_like(zero, factor) * total
             if flipped:
                 put(held, (i - low) * width, total)
             else:
