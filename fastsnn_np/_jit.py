@@ -14,11 +14,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import llvmlite
+import llvmlite  # type: ignore[import-untyped]
 import numba
-from numba.core import config
 
 _log = logging.getLogger("fastsnn_np")
+_CONFIG: Any = numba.config  # its names are made at run time
 _lock = threading.Lock()  # Numba's workqueue layer aborts the process when two threads enter it
 _ANNOUNCE_AFTER_S = 1.5
 
@@ -129,7 +129,7 @@ def _announced(function: Callable[..., Any]) -> Iterator[None]:
 def _pool() -> ThreadPoolExecutor:
     with _lock:
         if _State.pool is None:
-            most = max(numba.config.NUMBA_NUM_THREADS, 1)
+            most = max(_CONFIG.NUMBA_NUM_THREADS, 1)
             _State.pool = ThreadPoolExecutor(most, thread_name_prefix="fastsnn_np")
         return _State.pool
 
@@ -144,7 +144,7 @@ def _enter(build: Any, parallel: bool, args: tuple[Any, ...]) -> Any:
 
 # Compiled into the kernels that call them; `inlined` where a call would keep values in memory.
 # Neither has a way in from Python, which would be compiled too.
-_INSIDE = {"error_model": "numpy", "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+_INSIDE: Any = {"error_model": "numpy", "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
 helper = numba.njit(**_INSIDE)
 inlined = numba.njit(**_INSIDE, inline="always")
 
@@ -180,5 +180,5 @@ def version() -> str:
     folder = Path(__file__).parent / "backends" / "event"
     sources = sorted(folder.glob("*.py"))
     held = [Path(__file__).read_bytes(), *(path.read_bytes() for path in sources)]
-    held.append(repr((config.BOUNDSCHECK, llvmlite.__version__)).encode())
+    held.append(repr((_CONFIG.BOUNDSCHECK, llvmlite.__version__)).encode())
     return hashlib.sha256(b"\0".join(held)).hexdigest()[:12]

@@ -144,7 +144,7 @@ def _layer(  # type: ignore[no-untyped-def]
         for t in range(steps):
             v = b * v + s * current[row, t]  # eq. 5
             if -tiny < v < tiny:
-                v = 0.0  # denormal numbers are slow, and silence is long
+                v -= v  # denormal numbers are slow, and silence is long
             if v > threshold and first == steps:  # eq. 3 and 6
                 first = t
             if potential.size:
@@ -165,7 +165,7 @@ def _readout(  # type: ignore[no-untyped-def]
         for t in range(steps):
             v = b * v + s * current[row, t]
             if -tiny < v < tiny:
-                v = 0.0
+                v -= v
             total += v
             largest = max(largest, v)
             if potential.size:

@@ -9,7 +9,7 @@ is taken before the product by W where all M = 1 ("straight_through"): there are
 than below.
 """
 
-# mypy: disable-error-code="no-untyped-def"
+# mypy: disable-error-code="no-untyped-def,no-untyped-call"
 from __future__ import annotations
 
 from typing import Any, NamedTuple

@@ -6,7 +6,7 @@ number of layers: a thread takes a share of the samples through all of them, so 
 for other threads in between.
 """
 
-# mypy: disable-error-code="no-untyped-def"
+# mypy: disable-error-code="no-untyped-def,no-untyped-call"
 from __future__ import annotations
 
 from typing import Any, NamedTuple

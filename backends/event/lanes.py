@@ -15,13 +15,13 @@ are not checked, so they must follow from checked sizes; compiled with ``NUMBA_B
 of them are.
 """
 
-# mypy: disable-error-code="no-untyped-def"
+# mypy: disable-error-code="no-untyped-def,no-untyped-call,attr-defined,call-arg"
 from __future__ import annotations
 
 import operator
 
 import numpy as np
-from llvmlite import ir
+from llvmlite import ir  # type: ignore[import-untyped]
 from numba.core import cgutils, config, types
 from numba.extending import intrinsic, models, overload, register_model
 

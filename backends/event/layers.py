@@ -16,7 +16,7 @@ from fastsnn_np._checks import check_beta, check_neurons, check_option, check_we
 from fastsnn_np._decay import InputScale
 from fastsnn_np._namespace import float_dtype
 from fastsnn_np.backends.event import gradients, kernels, packing, sorting
-from fastsnn_np.backends.event.sorting import Rows
+from fastsnn_np.backends.event.sorting import Rows as Rows
 from fastsnn_np.spikes import Events, SpikeTimes
 
 _SMALL = 300_000  # operations, some 50 us, below which waking threads costs more than it saves
@@ -64,12 +64,11 @@ def rows_of(x: Any, dtype: Any) -> Rows:
     """`Events`, `SpikeTimes` or a dense (batch, neurons, time) array as rows of events."""
     if isinstance(x, Events):
         values = np.empty(0, dtype) if x.values is None else x.values
-        held = (x.indptr, np.int64), (x.indices, np.int32), (values, dtype)
-        # a type of its own would be compiled for what is read-only
-        return Rows(*(np.require(array, kind, "CW") for array, kind in held), x.n_neurons)
+        indptr, indices = contiguous(x.indptr, np.int64), contiguous(x.indices, np.int32)
+        return Rows(indptr, indices, contiguous(values, dtype), x.n_neurons)
     if isinstance(x, SpikeTimes):
         return rows_of_times(x.times, x.n_steps, dtype)
-    x = np.require(x, requirements="CW")
+    x = contiguous(x)
     batch, neurons, steps = x.shape
     indptr = np.empty((batch, steps + 1), np.int64)
     sorting.count_events(x, indptr)
@@ -85,7 +84,7 @@ def rows_of(x: Any, dtype: Any) -> Rows:
 
 def rows_of_times(times: Any, steps: int, dtype: Any) -> Rows:
     """Spike times (batch, neurons), known to be right, as rows of events."""
-    times = np.require(times, requirements="CW")
+    times = contiguous(times)
     batch, neurons = times.shape
     rows = empty_rows(batch, steps, neurons, dtype)
     every = np.empty(0, np.uint8)
@@ -139,8 +138,8 @@ def readout(
 ) -> ReadoutRun:
     """The readout forward; `keep` as in `layer`."""
     run, shape = _forward(rows, weights, initial, keep, summed=summed)
-    results = (run.logits, run.where, run.final)
-    return ReadoutRun(*(held.reshape(shape) for held in results), _kept(keep, run))
+    logits, where, final = (a.reshape(shape) for a in (run.logits, run.where, run.final))
+    return ReadoutRun(logits, where, final, _kept(keep, run))
 
 
 def _kept(keep: Any, run: kernels.Run) -> Any:
@@ -272,7 +271,8 @@ def _backward(
     flipped = not weights.weight.flags.c_contiguous
     found = gradients.Found(
         np.empty(weights.weight.size, dtype),
-        *np.empty((2, neurons), dtype),
+        np.empty(neurons, dtype),
+        np.empty(neurons, dtype),
         np.full(1, flipped),
     )
     sums = empty_sums(weights.packed, shares, current)
@@ -324,14 +324,15 @@ def empty_sums(network: packing.Network, shares: int, current: Any) -> gradients
     dtype = network.weight.dtype
     return gradients.Sums(
         packing.aligned((shares, network.weight.size), dtype),
-        *np.empty((2, shares, network.bias.size)),
+        np.empty((shares, network.bias.size)),
+        np.empty((shares, network.bias.size)),
         current.reshape(-1),
     )
 
 
-def contiguous(array: Any, dtype: Any) -> Any:
+def contiguous(array: Any, dtype: Any = None) -> Any:
     """The array as the kernels take it: C-contiguous, and not read-only, a type of its own."""
-    return np.require(array, dtype, "CW")
+    return np.require(array, dtype, ["C", "W"])
 
 
 def bytes_of(passes: Any) -> Any:

@@ -128,8 +128,8 @@ def network_forward(
     packed, dtype = network.packed, network.packed.weight.dtype
     inputs, hidden = int(packed.shape[0, 0]), len(packed.shape) - 1
     if isinstance(x, SpikeTimes):
-        spikes = np.require(x.times, np.int32, "CW")
-        rows = empty_rows(*spikes.shape[:1], x.n_steps, spikes.shape[1], dtype)
+        spikes = contiguous(x.times, np.int32)
+        rows = empty_rows(len(spikes), x.n_steps, spikes.shape[1], dtype)
     else:
         spikes, rows = _NO_SPIKES, x
     check_neurons(rows.n_inputs, inputs, "the network")

@@ -6,7 +6,7 @@ first neuron is f begins at entry ``inputs * f``. Weight and bias are multiplied
 scale, 1 - beta or 1, when they are packed: the kernels know no scale in the forward pass.
 """
 
-# mypy: disable-error-code="no-untyped-def"
+# mypy: disable-error-code="no-untyped-def,no-untyped-call"
 from __future__ import annotations
 
 from typing import Any, NamedTuple
@@ -124,10 +124,10 @@ def empty_network(sizes: list[tuple[int, int]], dtype: Any) -> Network:
         width = whole_tiles(neurons)
         entry, place = entry + inputs * width, place + width
         plain_entry, plain_place = plain_entry + inputs * neurons, plain_place + neurons
-    per_neuron = np.zeros((4, place), dtype)
+    bias, beta, fade, scale = np.zeros((4, place), dtype)
     threshold, factor = np.ones((2, len(sizes)))
     unit = np.ones(len(sizes), np.bool_)
-    return Network(shape, aligned(entry, dtype), *per_neuron, threshold, unit, factor)
+    return Network(shape, aligned(entry, dtype), bias, beta, fade, scale, threshold, unit, factor)
 
 
 def fill_layer(

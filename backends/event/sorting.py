@@ -3,7 +3,7 @@
 Events are rows of `indptr` into `indices`, see `fastsnn_np.Events`. All sorts are counting sorts.
 """
 
-# mypy: disable-error-code="no-untyped-def"
+# mypy: disable-error-code="no-untyped-def,no-untyped-call"
 from __future__ import annotations
 
 from typing import Any, NamedTuple
