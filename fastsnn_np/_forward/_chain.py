@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+from .._engine import PreparedNetwork
 from .._namespace import Array, as_dtype, float_dtype
 from ..network import Network
 from ..spikes import Events, SpikeTimes
@@ -64,23 +65,55 @@ def run(chain: Chain, xp: Any, x: Any, steps: int, options: Options, state: Stat
             fired = only_first(xp, fired, state.spike_times[i], steps)
         times.append(fired)
         spikes = SpikeTimes.unchecked(fired, steps)
-    logits = prediction = None
+    logits = None
     if chain.readout is not None and chain.network is not None:
         logits = computed(chain.readout, spikes, "the readout").logits
         if state is not None:
             logits = logits_so_far(xp, state.logits, logits, chain.network.readout.kind)
             if options.check_finite and not bool(xp.all(xp.isfinite(logits))):
                 raise error_of_potential(x, chain.network, state, logits, "the readout, added up,")
-        prediction = xp.argmax(logits, axis=-1)
+    found = next_state(xp, state, times, finals, logits, steps) if track else None
+    kept = tuple(potentials) if options.return_potential else None
+    return _result(xp, times, logits, steps, chain.engine, kept, found)
+
+
+def run_network(
+    prepared: PreparedNetwork,
+    network: Network,
+    engine: str,
+    xp: Any,
+    x: Any,
+    steps: int,
+    options: Options,
+) -> Result:
+    """The result of a batch `x` of a network that an engine computes in one call."""
+    times, finals, logits = prepared(x)
+    if options.check_finite:
+        for i, final in enumerate(finals):
+            if not bool(xp.all(xp.isfinite(final))):
+                where = f"layer {i}" if i < len(times) else "the readout"
+                raise error_of_potential(x, network, None, final, where)
+    return _result(xp, times, logits, steps, engine)
+
+
+def _result(
+    xp: Any,
+    times: list[Array],
+    logits: Array | None,
+    steps: int,
+    engine: str,
+    potentials: tuple[Array, ...] | None = None,
+    state: State | None = None,
+) -> Result:
     return Result(
         tuple(times),
         tuple(xp.sum(xp.astype(t < steps, xp.int32), axis=-1, dtype=xp.int32) for t in times),
         logits,
-        prediction,
-        tuple(potentials) if options.return_potential else None,
+        None if logits is None else xp.argmax(logits, axis=-1),
+        potentials,
         steps,
-        next_state(xp, state, times, finals, logits, steps) if track else None,
-        chain.engine,
+        state,
+        engine,
     )
 
 
