@@ -4,9 +4,10 @@
     dL/dV[m] = r[m] / (slope |V[m] - theta| + 1)^2  (eq. 20)
     q[t] = dL/dV[t] + beta q[t+1],  dL/dI = scale q
 
-V is replayed, never kept. Of what a layer hands to the one below, G = W^T dL/dI, the double sum r
-is taken before the product by W where all M = 1 ("straight_through"): there are fewer neurons above
-than below.
+V is replayed, never kept. Inside a network, dL/dI is taken without its scale: that is in the packed
+weights on the way down, and comes to the gradients when they are unpacked. Where all M = 1
+("straight_through") the double sum r is taken before the product by W: there are fewer neurons
+above than below.
 """
 
 # mypy: disable-error-code="no-untyped-def,no-untyped-call"
@@ -34,6 +35,7 @@ from fastsnn_np.backends.event.lanes import (
 )
 from fastsnn_np.backends.event.packing import (
     WIDEST,
+    empty_lanes,
     layer_of,
     over_tiles,
     padded,
@@ -126,15 +128,15 @@ class Scratch(NamedTuple):
 
 
 @inlined
-def scatter(current, e, end, indices, values, has_values, dweight):
-    """Add dL/dI to the rows of dW of events e ... end - 1."""
-    width = width_of(current)
+def scatter(q, e, end, indices, values, has_values, dweight):
+    """Add a step's q to the rows of dW of events e ... end - 1."""
+    width = width_of(q)
     for k in range(e, end):
         at = np.int64(indices[k]) * width
         if has_values:
-            put(dweight, at, get(dweight, at, current) + full_like(current, values[k]) * current)
+            put(dweight, at, get(dweight, at, q) + full_like(q, values[k]) * q)
         else:
-            put(dweight, at, get(dweight, at, current) + current)
+            put(dweight, at, get(dweight, at, q) + q)
 
 
 @helper
@@ -144,11 +146,11 @@ def replay(t0, t1, b, v, lost, rows, layer, first, small, held):
     indices, values, has_values = span(rows.indices), span(rows.values), rows.values.shape[0] > 0
     weight = span(layer.weight[layer.inputs * first : layer.inputs * (first + width)])
     bias, fade = get(span(layer.bias), first, v), get(span(layer.fade), first, v)
-    potential = span(held)
+    potential, pointers, row = span(held), span(rows.indptr), b * rows.indptr.shape[1]
     put(potential, 0, v)
-    e = rows.indptr[b, t0]
+    e = pointers[row + t0]
     for t in range(t0, t1):
-        end = rows.indptr[b, t + 1]
+        end = pointers[row + t + 1]
         current = drive(bias, e, end, indices, values, has_values, weight)
         v, lost = charged(v, lost, current, fade)
         e = end
@@ -160,7 +162,7 @@ def replay(t0, t1, b, v, lost, rows, layer, first, small, held):
 
 @helper
 def product(from_above, at, stride, above_weight, neurons_above, n, zero, held):
-    """block[k] = sum over the neurons c above of dL/dI[k, c] W[c, tile], for n steps."""
+    """block[k] = sum over the neurons c above of q[k, c] scale[c] W[c, tile], for n steps."""
     width = width_of(zero)
     above, weight, block = span(from_above), span(above_weight), span(held)
     k = 0
@@ -210,25 +212,25 @@ def sum_twice(n, zero, held, so_far):
 
 @helper
 def pass_on(t0, n, b, sample, first, rows, layer, zero, to, scratch):
-    """What is done with a block of dL/dI: dW, and what the layer below and the caller get."""
-    sums = to.sums
+    """What is done with a block of q: dW, and what the layer below and the caller get."""
     width, steps, neurons = width_of(zero), rows.indptr.shape[1] - 1, layer.neurons
     indices, values, has_values = span(rows.indices), span(rows.values), rows.values.shape[0] > 0
-    begin = layer.entry + layer.inputs * first
-    dweight = span(sums.weight[to.share, begin : begin + layer.inputs * width])
-    block = span(scratch.block)
-    end = rows.indptr[b, t0 + n]
+    begin, pointers = layer.entry + layer.inputs * first, span(rows.indptr)
+    dweight = span(to.sums.weight[to.share, begin : begin + layer.inputs * width])
+    block, row = span(scratch.block), b * (steps + 1) + t0
+    end = pointers[row + n]
     for k in range(n - 1, -1, -1):
-        e = rows.indptr[b, t0 + k]
+        e = pointers[row + k]
         if e < end:
-            current = get(block, k * width, zero)
-            scatter(current, e, end, indices, values, has_values, dweight)
+            q = get(block, k * width, zero)
+            scatter(q, e, end, indices, values, has_values, dweight)
         end = e
     if to.current.shape[0]:
         wanted, own = span(to.current), min(width, neurons - first)
+        scale = get(span(layer.scale), first, zero)
         for k in range(n):
             place = (b * steps + t0 + k) * neurons + first
-            put_part(wanted, place, own, get(block, k * width, zero))
+            put_part(wanted, place, own, scale * get(block, k * width, zero))
     if to.below.shape[0]:
         if to.twice_below:
             sum_twice(n, zero, scratch.block, scratch.outer)
@@ -242,43 +244,50 @@ def pass_on(t0, n, b, sample, first, rows, layer, zero, to, scratch):
 def readout_tile_backward(
     first, zero, start, stop, rows, layer, initial, options, largest, dlogits, to, scratch
 ):
-    """From dL/dlogits to dL/dI at every step, and the readout's own gradients."""
+    """From dL/dlogits to q at every step, and the readout's own gradients, in float64."""
     width, steps, neurons = width_of(zero), rows.indptr.shape[1] - 1, layer.neurons
     n_own = min(width, neurons - first)
-    beta = as_type_of(get(span(layer.beta), first, zero), zero_doubles(zero))
-    scale = as_type_of(get(span(layer.scale), first, zero), beta)
-    now_counts = full_like(beta, 0 if layer.unit else 1)
-    small = full_like(zero, options.tiny * FLUSH)
-    v_held, block, marks = span(scratch.v), span(scratch.block), span(scratch.marks)
+    indices, values, has_values = span(rows.indices), span(rows.values), rows.values.shape[0] > 0
+    begin, pointers = layer.entry + layer.inputs * first, span(rows.indptr)
+    dweight = span(to.sums.weight[to.share, begin : begin + layer.inputs * width])
+    wanted, below, stride = span(to.current), span(to.below), padded(neurons)
     none = zero_doubles(zero)
+    beta = as_type_of(get(span(layer.beta), first, zero), none)
+    scale = as_type_of(get(span(layer.scale), first, zero), none)
+    now_counts = full_like(none, 0 if layer.unit else 1)
+    small = full_like(zero, options.tiny * FLUSH)
+    v_held, marks = span(scratch.v), span(scratch.marks)
     dbias, dbeta = none, none
     for b in range(start, stop):
-        own = b * neurons + first
+        own, row = b * neurons + first, b * (steps + 1)
         dlogit = as_type_of(get_part(span(dlogits), own, n_own, zero), none)
         best = get_part(span(largest), own, n_own, ramp(zero))
-        scratch.outer[:] = 0
         mark(steps, b, own, n_own, rows, layer, first, initial, small, scratch)
-        q = none
+        q, once, twice, end = none, none, none, pointers[row + steps]
         for t0 in range((steps - 1) // CHUNK * CHUNK, -1, -CHUNK):
             t1, place = min(t0 + CHUNK, steps), t0 // CHUNK * 2 * width
             v, lost = get(marks, place, zero), get(marks, place + width, zero)
             replay(t0, t1, b, v, lost, rows, layer, first, small, scratch.v)
             now = as_type_of(get(v_held, (t1 - t0) * width, zero), none)
-            high = t1
-            while high > t0:
-                low = max(high - BLOCK, t0)
-                for t in range(high - 1, low - 1, -1):
-                    arrives = best == full_like(best, t)
-                    dv = dlogit if options.summed else where(arrives, dlogit, none)
-                    q = beta * q + dv
-                    current = scale * q
-                    before = as_type_of(get(v_held, (t - t0) * width, zero), none)
-                    dbias = dbias + current
-                    dbeta = dbeta + q * (before - now_counts * now)
-                    now = before
-                    put(block, (t - low) * width, as_type_of(current, zero))
-                pass_on(low, high - low, b, b - start, first, rows, layer, zero, to, scratch)
-                high = low
+            for t in range(t1 - 1, t0 - 1, -1):
+                arrives = best == full_like(best, t)
+                dv = dlogit if options.summed else where(arrives, dlogit, none)
+                q = beta * q + dv
+                before = as_type_of(get(v_held, (t - t0) * width, zero), none)
+                dbias = dbias + q
+                dbeta = dbeta + q * (before - now_counts * now)
+                now = before
+                e = pointers[row + t]
+                scatter(as_type_of(q, zero), e, end, indices, values, has_values, dweight)
+                end = e
+                if to.below.shape[0]:
+                    once = once + q
+                    twice = twice + once
+                    place = ((b - start) * steps + t) * stride + first
+                    put(below, place, as_type_of(twice if to.twice_below else q, zero))
+                if to.current.shape[0]:
+                    place = (b * steps + t) * neurons + first
+                    put_part(wanted, place, n_own, as_type_of(scale * q, zero))
     add(to.sums.bias[to.share], layer.place + first, dbias)
     add(to.sums.beta[to.share], layer.place + first, dbeta)
 
@@ -318,7 +327,7 @@ def hidden_tile_backward(
     n_own = min(width, neurons - first)
     over = rule.weight.shape[0] // padded(neurons)  # neurons above
     weight_above = rule.weight[over * first : over * (first + width)]
-    beta, scale = get(span(layer.beta), first, zero), get(span(layer.scale), first, zero)
+    beta = get(span(layer.beta), first, zero)
     theta, slope = full_like(zero, layer.threshold), full_like(zero, rule.slope)
     one = full_like(zero, 1)
     now_counts = zero if layer.unit else one
@@ -367,12 +376,11 @@ def hidden_tile_backward(
                 for k in range(n - 1, -1, -1):
                     soft = slope * absolute(now - theta) + one
                     q = beta * q + get(block, k * width, zero) / (soft * soft)
-                    current = scale * q
                     before = get(v_held, (low - t0 + k) * width, zero)
-                    some_bias = some_bias + current
+                    some_bias = some_bias + q
                     some_beta = some_beta + q * (before - now_counts * now)
                     now = before
-                    put(block, k * width, current)
+                    put(block, k * width, q)
                 dbias = dbias + as_type_of(some_bias, dbias)
                 dbeta = dbeta + as_type_of(some_beta, dbeta)
                 pass_on(low, n, b, b - start, first, rows, layer, zero, to, scratch)
@@ -418,20 +426,21 @@ def backward_share(
     """A share of the samples through all layers, from the last to the first."""
     batch, steps = rows.indptr.shape[0], rows.indptr.shape[1] - 1
     start, stop = share * batch // shares, (share + 1) * batch // shares
-    dtype, zero = network.bias.dtype, network.bias.dtype.type(0)
+    zero = network.bias.dtype.type(0)
     layers, ends = network.shape.shape[0], above.current.shape[2]
     widest = padded(max(ends, 1))
     for i in range(layers):
         widest = max(widest, padded(network.shape[i, 1]))
         clear_tiles(network.shape[i, 1], part, parts, zero, layer_of(network, i), share, sums)
     group = max(min(_GROUP // (steps * widest), stop - start), 1)
-    handed = np.empty((2, group * steps * widest), dtype)
+    like = network.bias
+    handed = empty_lanes(2 * group * steps * widest, like).reshape((2, group * steps * widest))
     scratch = Scratch(
-        np.empty((min(steps, CHUNK) + 1) * WIDEST, dtype),
-        np.empty(BLOCK * WIDEST, dtype),
-        np.empty(((steps - 1) // CHUNK + 1) * 2 * WIDEST, dtype),
-        np.empty(2 * WIDEST, np.float64),
-        np.empty(2 * WIDEST, np.float64),
+        empty_lanes((min(steps, CHUNK) + 1) * WIDEST, like),
+        empty_lanes(BLOCK * WIDEST, like),
+        empty_lanes(((steps - 1) // CHUNK + 1) * 2 * WIDEST, like),
+        empty_lanes(2 * WIDEST, network.threshold),
+        empty_lanes(2 * WIDEST, network.threshold),
     )
     for low in range(start, stop, group):
         high = min(low + group, stop)
@@ -496,13 +505,11 @@ def settle(part, parts, network, sums, found):
         flat = found.weight[layer.plain_entry : layer.plain_entry + rows * n]
         flipped = found.flipped[i]
         matrix = flat.reshape((n, rows)) if flipped else flat.reshape((rows, n))
-        unpack_tiles(
-            n, 0, 1, zero, start, stop, sums.weight, layer.entry, layer.factor, matrix, flipped
-        )
+        unpack_tiles(n, 0, 1, zero, start, stop, sums.weight, layer, matrix, flipped)
         for j in range(part * n // parts, (part + 1) * n // parts):
             bias, beta = 0.0, 0.0
             for share in range(sums.bias.shape[0]):
                 bias += sums.bias[share, layer.place + j]
                 beta += sums.beta[share, layer.place + j]
-            found.bias[layer.plain_place + j] = bias
-            found.beta[layer.plain_place + j] = beta / (1 if layer.unit else layer.scale[j])
+            found.bias[layer.plain_place + j] = bias * layer.scale[j]
+            found.beta[layer.plain_place + j] = beta if layer.unit else beta / layer.scale[j]

@@ -102,15 +102,16 @@ def hidden_tile(first, zero, start, stop, rows, layer, initial, options, run):
     theta, small = full_like(zero, layer.threshold), full_like(zero, options.tiny * FLUSH)
     never = full_like(ramp(zero), steps)
     silent = where(ramp(zero) < full_like(never, n), never, full_like(never, -1))
-    before, keeps = span(initial), run.potential.shape[0] > 0
+    pointers, before, keeps = span(rows.indptr), span(initial), run.potential.shape[0] > 0
     times, final, potential = span(run.times), span(run.final), span(run.potential)
     for b in range(start, stop):
         at = b * neurons + first
         v = get_part(before, at, n, zero) if initial.shape[0] else zero
         lost, fired = zero, silent
-        e = rows.indptr[b, 0]
+        row = b * (steps + 1)
+        e = pointers[row]
         for t in range(steps):
-            end = rows.indptr[b, t + 1]
+            end = pointers[row + t + 1]
             current = drive(bias, e, end, indices, values, has_values, weight)
             v, lost = charged(v, lost, current, fade)  # eq. 5
             e = end
@@ -137,7 +138,7 @@ def readout_tile(first, zero, start, stop, rows, layer, initial, options, run):
     weight = span(layer.weight[layer.inputs * first : layer.inputs * (first + width)])
     bias, fade = get(span(layer.bias), first, zero), get(span(layer.fade), first, zero)
     small = full_like(zero, options.tiny * FLUSH)
-    before, keeps = span(initial), run.potential.shape[0] > 0
+    pointers, before, keeps = span(rows.indptr), span(initial), run.potential.shape[0] > 0
     logits, best = span(run.logits), span(run.where)
     final, potential = span(run.final), span(run.potential)
     for b in range(start, stop):
@@ -145,9 +146,10 @@ def readout_tile(first, zero, start, stop, rows, layer, initial, options, run):
         v = get_part(before, at, n, zero) if initial.shape[0] else zero
         lost, largest, step = zero, zero, ramp(zero)
         total = zero_doubles(zero)
-        e = rows.indptr[b, 0]
+        row = b * (steps + 1)
+        e = pointers[row]
         for t in range(steps):
-            end = rows.indptr[b, t + 1]
+            end = pointers[row + t + 1]
             current = drive(bias, e, end, indices, values, has_values, weight)
             v, lost = charged(v, lost, current, fade)
             e = end

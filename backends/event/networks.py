@@ -235,10 +235,15 @@ def _above(network: Prepared, handed: Sequence[float] | None) -> gradients.Above
         entry += neurons * packing.whole_tiles(inputs)
     weight = packing.aligned(entry, dtype)
     for i, layer in enumerate(network.parameters[1:]):
-        factor = layer.factor * (1.0 if handed is None else handed[i])
-        scale = np.full(layer.weight.shape[1], factor, dtype)
-        stop = at[i] + len(layer.weight) * packing.whole_tiles(layer.weight.shape[1])
-        packing.pack_matrix(layer.weight, scale, factor == 1, weight[at[i] : stop])
+        neurons, inputs = layer.weight.shape
+        matrix, factor = layer.weight, layer.factor * (1.0 if handed is None else handed[i])
+        if layer.input_scale != "unit":
+            place = int(network.packed.shape[i + 1, 3])
+            matrix = matrix * network.packed.scale[place : place + neurons, None]
+        stop = at[i] + neurons * packing.whole_tiles(inputs)
+        packing.pack_matrix(
+            matrix, np.full(inputs, factor, dtype), factor == 1, weight[at[i] : stop]
+        )
     starts = np.array(at, np.int64)
     return no_gradient(dtype)._replace(weight=weight, at=starts)
 
