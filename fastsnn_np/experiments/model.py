@@ -12,9 +12,8 @@ import torch
 from .._storage import replacing
 from ..network import Network
 from ..torch._model import Model
-from ..torch._options import FastOptions, GradientOptions, StandardOptions
+from ..torch._options import FastOptions, GradientOptions, StandardOptions, with_settings
 from ..torch.fast_snn import FastSNN
-from ..torch.modules import with_settings
 from ..torch.standard_snn import StandardSNN
 from .recipe import Recipe
 

@@ -9,7 +9,8 @@ from torch import Tensor, nn
 
 from .._checks import fraction, is_whole, positive
 from ..spikes import Events, SpikeTimes
-from .modules import LeakyIntegrator, Readout, SavedWhole
+from ._options import SavedWhole
+from .modules import LeakyIntegrator, Readout
 
 
 class Model(SavedWhole):

@@ -1,4 +1,4 @@
-"""What neurons, layers and readouts may be told: each option once, with its default.
+"""What neurons, layers and readouts may be told: each option once, and how it is checked and kept.
 
 A new option is a line in one of the classes and a line in its defaults; `FastSNN`, `StandardSNN`
 and the recipes pass it on to the layers, whose module makes use of it.
@@ -6,11 +6,15 @@ and the recipes pass it on to the layers, whose module makes use of it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, TypedDict, TypeVar, cast
+import json
+import warnings
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar, TypedDict, TypeVar, cast
 
 import torch
+from torch import Tensor, nn
 
+from .._checks import check_option
 from .._decay import InputScale
 from .._layer import ReadoutKind
 from ..network import TAU_HIDDEN, TAU_READOUT
@@ -115,3 +119,90 @@ def for_readout(hidden: Mapping[str, Any], tau: float, kind: ReadoutKind) -> Rea
     """The options of a readout behind hidden layers that were told `hidden`."""
     shared = {name: value for name, value in hidden.items() if name in _NEURON}
     return cast("ReadoutOptions", {**shared, "tau": tau, "kind": kind})
+
+
+EXTRA_STATE = "_extra_state"  #: Torch's name in a `state_dict` of what is no parameter
+
+
+class SavedWhole(nn.Module):
+    """A module whose `state_dict` says what its parameters mean, and whose settings are checked.
+
+    A setting is checked whenever it is set, also after the module was made.
+    """
+
+    #: what checks a setting, gets its name and value, and gives the value to be kept
+    checks: ClassVar[dict[str, Callable[[str, Any], Any]]] = {}
+
+    def meaning(self) -> dict[str, Any]:
+        """What gives the parameters their meaning, by name, of kinds that JSON has."""
+        raise NotImplementedError
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        check = self.checks.get(name)
+        super().__setattr__(name, value if check is None else check(name, value))
+
+    def get_extra_state(self) -> Tensor:
+        """The `meaning`, as JSON in bytes: a tensor, which safetensors can keep as well."""
+        return torch.tensor(list(json.dumps(self.meaning()).encode()), dtype=torch.uint8)
+
+    def set_extra_state(self, state: Any) -> None:
+        """Refuse a meaning that is not this module's own.
+
+        Raises
+        ------
+        ValueError
+            If a setting differs, or the state is damaged.
+        """
+        self.compare(state, "the module")
+
+    def compare(self, state: Any, where: str) -> None:
+        """Refuse parameters that would mean something else here; `where` is the module's name."""
+        try:
+            theirs, ours = json.loads(bytes(state.tolist())), self.meaning()
+            other = [k for k in {**theirs, **ours} if theirs.get(k) != ours.get(k)]
+        except (AttributeError, TypeError, ValueError, RecursionError) as error:
+            raise ValueError(f"the settings of {where} are damaged: {error}") from error
+        if other:
+            raise ValueError(
+                f"the parameters are of another network: {where} has "
+                + ", ".join(f"{k} {theirs.get(k)!r}, here {ours.get(k)!r}" for k in other)
+                + "; make the model with the same options"
+            )
+
+    def _load_from_state_dict(
+        self, state_dict: dict[str, Any], prefix: str, *arguments: Any
+    ) -> None:
+        """Compare settings before any parameter is changed, those of modules inside as well."""
+        silent = []
+        for name, module in self.named_modules():
+            if isinstance(module, SavedWhole):
+                path = prefix + (f"{name}." if name else "")
+                key = path + EXTRA_STATE
+                if key in state_dict:
+                    module.compare(state_dict[key], path.removesuffix(".") or "the module")
+                elif any(known.startswith(path) for known in state_dict):
+                    state_dict[key] = module.get_extra_state()  # to Torch it would be missing
+                    silent.append(path.removesuffix(".") or "the module")
+        if silent:
+            warnings.warn(
+                f"the state_dict does not say with which options {', '.join(silent)} "
+                "computed, as before version 0.2: they are taken to be those of this model",
+                stacklevel=2,
+            )
+        super()._load_from_state_dict(state_dict, prefix, *arguments)
+
+
+def with_settings(module: nn.Module, state: Mapping[str, Any]) -> dict[str, Any]:
+    """`state` with the settings of `module` where it has none, and they are known to be alike."""
+    own = module.state_dict()
+    return {**{k: v for k, v in own.items() if k.endswith(EXTRA_STATE)}, **state}
+
+
+def one_of(allowed: Any) -> Callable[[str, Any], Any]:
+    """A check for `SavedWhole.checks`: the value must be one of a `Literal`'s."""
+
+    def check(name: str, value: Any) -> Any:
+        check_option(name, value, allowed)
+        return value
+
+    return check

@@ -16,9 +16,9 @@ from .._forward._choice import cannot_event
 from .._layer import ReadoutKind
 from ..spikes import Events, SpikeTimes, shape_of
 from ._model import Model, checked_sizes
-from ._options import FAST, FastOptions, GradientOptions, complete, for_readout
+from ._options import FAST, FastOptions, GradientOptions, complete, for_readout, one_of
 from .functional import handed_down, scale_gradient
-from .modules import Activity, DropoutMask, FastLIF, Readout, as_dense, one_of
+from .modules import Activity, DropoutMask, FastLIF, Readout, as_dense
 
 Keep = Literal["nothing", "potential"]
 

@@ -14,7 +14,8 @@ from lightning.pytorch.callbacks import Checkpoint, EarlyStopping, ModelCheckpoi
 from torch import Tensor
 
 from ..._storage import replacing
-from ..modules import as_dense, with_settings
+from .._options import with_settings
+from ..modules import as_dense
 from .checkpoint import last_checkpoint
 from .classifier import PROBE_EVERY, Classifier
 from .data import Batch

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from ..._checks import check_option, fraction, not_negative, positive
 from ...spikes import shape_of
 from .._model import Model
-from ..modules import with_settings
+from .._options import with_settings
 from .checkpoint import check_parameters, fitted_optimiser
 from .data import Batch, SpikeData, to_device
 
