@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import importlib
 import os
 import signal
 import sys
@@ -34,7 +33,7 @@ _WRONG_INPUT = (
     PermissionError,
 )
 #: the libraries that a command needs, and the extra that installs them
-_NEEDS = {"train": ("torch", "lightning.pytorch"), "demo": ("torch", "lightning.pytorch")}
+_TRAINING = ("train", "demo")  # the commands that need Torch and Lightning
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -170,13 +169,16 @@ def _train(arguments: argparse.Namespace) -> None:
 
 def _check_libraries(command: str) -> None:
     """Refuse to begin what a missing library would end: its own error, and what installs it."""
-    for name in _NEEDS.get(command, ()):
-        try:
-            importlib.import_module(name)
-        except ImportError as error:
-            raise ImportError(
-                f"it needs {name.partition('.')[0]} ({error}): pip install 'fastsnn-np[torch]'"
-            ) from error
+    if command not in _TRAINING:
+        return
+    name = "torch"
+    try:
+        import torch  # noqa: F401
+
+        name = "lightning"
+        import lightning.pytorch  # noqa: F401
+    except ImportError as error:
+        raise ImportError(f"it needs {name} ({error}): pip install 'fastsnn-np[torch]'") from error
 
 
 @contextmanager
