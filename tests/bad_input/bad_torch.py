@@ -142,7 +142,7 @@ ROWS = [
     ("fit(M, X, [0, 1], batch_size=None)", ValueError, "batch_size must be a whole.*got None"),
     ('fit(M, X, [0, 1], batch_size="a")', ValueError, "batch_size must be a whole.*got 'a'"),
     ("fit(M, X, [0, 1], validation=(X, [0]))", ValueError, r"2 samples and labels of shape \(1,\)"),
-    ('fit(M, X, [0, 1], patience="a")', ValueError, "patience needs validation data"),
+    ('fit(M, X, [0, 1], patience="a")', ValueError, "patience must be a whole number of.*got 'a'"),
     ("fit(M, X, [0, 1], resume=True)", ValueError, "resume=True needs out=..., the.*to continue"),
     ('fit(M, X, [0, 1], trainer_options={"callbacks": []})', TypeError, "callbacks is a"),
     ('fit(M, X, [0, 1], learning_rate="a")', ValueError, "learning_rate must be positive.*'a'"),
