@@ -7,17 +7,28 @@ computed is another question, of an engine: see ``fastsnn_np._engine`` and ``bac
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
 
-from fastsnn_np._namespace import library_name
+from fastsnn_np._namespace import library_name, namespace
 from fastsnn_np.backends._record import Backend
 
 if __name__ != "fastsnn_np.backends":
     raise ImportError("import fastsnn_np.backends: a second copy as 'backends' would share nothing")
 
-__all__ = ["CAPABILITIES", "Backend", "Capability", "Status", "available", "get", "of", "status"]
+__all__ = [
+    "CAPABILITIES",
+    "Backend",
+    "Capability",
+    "Status",
+    "available",
+    "beside",
+    "get",
+    "of",
+    "status",
+]
 
 
 @dataclass(frozen=True)
@@ -93,6 +104,12 @@ def of(xp: ModuleType) -> Backend:
         return xp.asarray(x, device=device)
 
     return Backend(name, version=lambda: str(xp.__version__), devices=list, asarray=asarray)
+
+
+def beside(array: Any) -> AbstractContextManager[Any]:
+    """A context in which the library of `array` computes where the array lies."""
+    backend = of(namespace(array=array))
+    return backend.on(backend.home(array))
 
 
 def status(name: str) -> Status:

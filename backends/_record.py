@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from fastsnn_np._namespace import Array
 
 
 def _nothing_tracked(x: Array) -> bool:
     return False
+
+
+def _follows_its_arrays(device: Any) -> AbstractContextManager[Any]:
+    return nullcontext()
+
+
+def _no_device(x: Any) -> None:
+    return None
 
 
 @dataclass(frozen=True)
@@ -26,6 +35,10 @@ class Backend:
     devices: Callable[[], list[str]]
     #: ``asarray(x, device=None)``: the explicit move of an array of any library to this one
     asarray: Callable[..., Array]
+    #: ``on(device)``: a context in which a library that has a current device computes there
+    on: Callable[[Any], AbstractContextManager[Any]] = _follows_its_arrays
+    #: ``home(x)``: where `x` lies, as `on` takes it, if that is a device of such a library
+    home: Callable[[Any], Any] = _no_device
     #: `asarray` for a network's parameters, laid out in memory as the kernels read them
     as_parameter: Callable[..., Array] | None = None
     #: ``fft_convolve(xp, x, kernel)``: causal convolution along the last axis

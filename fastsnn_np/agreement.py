@@ -16,6 +16,8 @@ from typing import Any
 
 import numpy as np
 
+from ._namespace import to_numpy
+
 __all__ = ["POTENTIAL_TOLERANCE", "Agreement", "inside_bound", "potential_error", "spike_times"]
 
 POTENTIAL_TOLERANCE = {"float32": 1e-5, "float64": 1e-12}  #: of max|dV| / max|V|
@@ -55,7 +57,7 @@ def inside_bound(
 
     Parameters
     ----------
-    potential : float64 NumPy array (batch, neurons, time)
+    potential : float64 array (batch, neurons, time)
         The reference's potential.
     dtype : NumPy dtype
         The dtype of the implementation under test.
@@ -68,6 +70,7 @@ def inside_bound(
     times : int32 array (batch, neurons)
     inside : bool array (batch, neurons)
     """
+    potential = to_numpy(potential)
     steps = potential.shape[-1]
     crossing = potential > threshold
     times = np.where(crossing.any(-1), crossing.argmax(-1), steps).astype(np.int32)
@@ -81,15 +84,19 @@ def inside_bound(
 def spike_times(
     times: Any, potential: Any, *, dtype: Any, threshold: float = 1.0, scale: Any = None
 ) -> Agreement:
-    """Compare spike times (batch, neurons) with the reference's `potential`. See `inside_bound`."""
+    """Compare spike times (batch, neurons) with the reference's `potential`. See `inside_bound`.
+
+    Arrays may belong to any library and lie on any device.
+    """
     expected, inside = inside_bound(potential, dtype=dtype, threshold=threshold, scale=scale)
-    different = (np.asarray(times) != expected) & ~inside
+    different = (to_numpy(times) != expected) & ~inside
     return Agreement(expected.size, int(inside.sum()), int(different.sum()))
 
 
 def potential_error(potential: Any, expected: Any) -> float:
     """max|dV| / max|V|, to be held against ``POTENTIAL_TOLERANCE``."""
+    potential, expected = to_numpy(potential), to_numpy(expected)
     if expected.size == 0:
         return 0.0
     largest = float(np.abs(expected).max())
-    return float(np.abs(np.asarray(potential) - expected).max()) / (largest or 1.0)
+    return float(np.abs(potential - expected).max()) / (largest or 1.0)

@@ -117,6 +117,8 @@ def forward(
     if batch_size is not None and (state is not None or return_state):
         raise ValueError("a state belongs to one batch: give no batch_size with it")
     options = Options(return_potential, return_state, check_finite, explain)
+    if backend is not None and device is None:
+        device = backends.get(backend).home(x.times if isinstance(x, SpikeTimes) else x)
     chosen = Chosen(backend, device, engine, method)
     run: Callable[..., Result]
     if network is None:
@@ -225,4 +227,5 @@ def _loaded(network: Any, *, beside: Any = None) -> Network:
     if not is_array(like) or library_name(namespace(x=like)) == "numpy":
         return loaded
     asarray = backends.of(namespace(x=like)).asarray
-    return loaded.mapped(lambda array: asarray(array, device_of(like)))
+    with backends.beside(like):
+        return loaded.mapped(lambda array: asarray(array, device_of(like)))

@@ -35,13 +35,15 @@ class Prepared:
     """
 
     def __init__(self, network: Network, chosen: Chosen, options: Options) -> None:
-        backend, self._device, engine, method = chosen
-        self.network = network if backend is None else network.to(backend, self._device)
+        backend, device, engine, method = chosen
+        self.network = network if backend is None else network.to(backend, device)
         self.options, self._method = options, method
         #: the namespace of all arrays, found once, since finding takes a while
         self._xp = namespace(weight=self.network.readout.weight)
         self._backend = backends.of(self._xp) if backend is None else backends.get(backend)
         self._moves = backend is not None
+        home = self._backend.home(self.network.readout.weight)
+        self._device = device if home is None else home
         parts = (*self.network.layers, self.network.readout)
         weights = tuple(part.weight for part in parts)
         self._for_sparse = choose(engine, True, self._backend, weights, method)
@@ -57,14 +59,15 @@ class Prepared:
         ValueError
             If a shape does not fit, or a NaN or infinity is met and the check is on.
         """
-        x = self._placed(x)
-        batch, inputs, steps = shape_of(x)
-        check_neurons(inputs, self.network.sizes[0], "the network", steps=steps)
-        if state is not None:
-            check_state(state, batch, self.network.sizes[1:], len(self.network.layers))
-            namespace(weight=self.network.readout.weight, state=state.potentials[-1])
-        choice = self._choice(x)
-        return run(self._chain(choice), self._xp, x, steps, self.options, state)
+        with self._backend.on(self._device):
+            x = self._placed(x)
+            batch, inputs, steps = shape_of(x)
+            check_neurons(inputs, self.network.sizes[0], "the network", steps=steps)
+            if state is not None:
+                check_state(state, batch, self.network.sizes[1:], len(self.network.layers))
+                namespace(weight=self.network.readout.weight, state=state.potentials[-1])
+            choice = self._choice(x)
+            return run(self._chain(choice), self._xp, x, steps, self.options, state)
 
     def _choice(self, x: Any) -> Choice:
         choice = self._for_dense
@@ -138,14 +141,14 @@ def run_layer(
 ) -> Result:
     """One layer of neurons, each with tau = 10 ms, whose input current is `x`."""
     backend, device, engine, method = chosen
-    if isinstance(x, (SpikeTimes, Events)):
+    if isinstance(x, SpikeTimes):
+        with backends.beside(x.times):
+            x = x.to_dense()
+    if isinstance(x, Events):
         x = x.to_dense()
+    record = backends.of(namespace(x=x)) if backend is None else backends.get(backend)
+    x = x if backend is None else record.asarray(x, device)
     xp = namespace(x=x)
-    record = backends.of(xp)
-    if backend is not None:
-        record = backends.get(backend)
-        x = record.asarray(x, device)
-        xp = namespace(x=x)
     float_dtype(xp, x=x)
     batch, neurons, steps = shape_of(x)
     if state is not None:
@@ -156,4 +159,6 @@ def run_layer(
     prepared = engine_named(choice.first, record).layer(
         None, None, LayerOptions(beta_from_tau(TAU_HIDDEN)), method=method
     )
-    return run(Chain([Step(prepared, False)], None, choice.first, x), xp, x, steps, options, state)
+    chain = Chain([Step(prepared, False)], None, choice.first, x)
+    with record.on(record.home(x)):
+        return run(chain, xp, x, steps, options, state)

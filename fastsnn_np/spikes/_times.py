@@ -69,7 +69,7 @@ class SpikeTimes:
         return int(self.times.shape[0])
 
     def __getitem__(self, samples: slice) -> SpikeTimes:
-        return SpikeTimes(self.times[samples], self.n_steps)
+        return SpikeTimes.unchecked(self.times[samples], self.n_steps)
 
     def take(self, samples: Any) -> SpikeTimes:
         """The samples of these numbers, in this order, for shuffled batches.
