@@ -25,7 +25,7 @@ nox.options.error_on_missing_interpreters = True
 CONSTRAINTS = ("-c", "constraints.txt")
 BACKENDS = ["numpy", "numba", "torch", "strict"]
 if sys.platform != "darwin":
-    BACKENDS.append("cupy")  # wheels exist; without a GPU most of it is skipped, visibly
+    BACKENDS.append("cupy")  # without a GPU on a stand-in for CuPy, which its header says
 # group of benchmarks/peers.py -> the libraries, and what they import of what they ask for
 PEERS = {
     "plain": ([],),
