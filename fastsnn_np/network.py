@@ -232,16 +232,18 @@ class Network:
         move = record.as_parameter or record.asarray
         device = record.home(self.readout.weight) if device is None else device
         with record.on(device):
-            return self.mapped(lambda array: move(array, device))
+            return self._mapped(lambda array: move(array, device), _unchecked)
 
     def mapped(self, move: Callable[[Array], Array]) -> Network:
         """The same network with every parameter passed through `move`; itself if none changes."""
+        return self._mapped(move, replace)
 
+    def _mapped(self, move: Callable[[Array], Array], changed: Callable[..., Any]) -> Network:
         def moved(part: Any) -> Any:
             held = {name: getattr(part, name) for name in ARRAYS}
             arrays = {name: None if a is None else move(a) for name, a in held.items()}
             same = all(arrays[name] is held[name] for name in ARRAYS)
-            return part if same else replace(part, **arrays)
+            return part if same else changed(part, **arrays)
 
         layers, readout = tuple(map(moved, self.layers)), moved(self.readout)
         parts = zip((*layers, readout), (*self.layers, self.readout), strict=True)
@@ -277,6 +279,14 @@ class Network:
             return cls(tuple(layers), readout, header["dt"])
         except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise ValueError(f"{path} does not describe a network: {error}") from error
+
+
+def _unchecked(part: Any, **arrays: Array) -> Any:
+    """`part` with the same arrays elsewhere: checked before, so that no device is waited for."""
+    same = object.__new__(type(part))
+    for field in fields(part):
+        object.__setattr__(same, field.name, arrays.get(field.name, getattr(part, field.name)))
+    return same
 
 
 def _described(part: Layer | Readout, prefix: str, arrays: dict[str, Any]) -> dict[str, Any]:

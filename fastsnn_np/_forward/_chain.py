@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import operator
 from typing import Any, NamedTuple
 
 from .._namespace import Array, as_dtype, float_dtype
@@ -44,35 +46,41 @@ def run(chain: Chain, xp: Any, x: Any, steps: int, options: Options, state: Stat
     times: list[Array] = []
     finals: list[Array] = []
     potentials: list[Any] = []
+    finite: list[Array] = []  # flags, looked at once and last: each look would wait for a GPU
 
-    def computed(step: Step, spikes: Any, where: str) -> Any:
+    def computed(step: Step, spikes: Any) -> Any:
         if state is not None:
             more["initial_potential"] = state.potentials[len(finals)]
         if not step.takes_sparse:
             spikes = _dense(xp, spikes, chain.like)
         out = step.run(spikes, **more)
-        if options.check_finite and not bool(xp.all(xp.isfinite(out.final_potential))):
-            raise error_of_potential(x, chain.network, out.final_potential, where)
+        if options.check_finite:
+            finite.append(xp.all(xp.isfinite(out.final_potential)))
         finals.append(out.final_potential)
         potentials.append(out.potential)
         return out
 
     spikes = x
     for i, step in enumerate(chain.hidden):
-        fired = computed(step, spikes, f"layer {i}").times
+        fired = computed(step, spikes).times
         if state is not None:
             fired = only_first(xp, fired, state.spike_times[i], steps)
         times.append(fired)
         spikes = SpikeTimes.unchecked(fired, steps)
     logits = prediction = None
     if chain.readout is not None and chain.network is not None:
-        logits = computed(chain.readout, spikes, "the readout").logits
+        logits = computed(chain.readout, spikes).logits
         if state is not None:
             logits = logits_so_far(xp, state.logits, logits, chain.network.readout.kind)
         prediction = xp.argmax(logits, axis=-1)
+    counts = [xp.sum(xp.astype(t < steps, xp.int32), axis=-1, dtype=xp.int32) for t in times]
+    if finite and not bool(functools.reduce(operator.and_, finite)):
+        first = [bool(flag) for flag in finite].index(False)
+        where = f"layer {first}" if first < len(chain.hidden) else "the readout"
+        raise error_of_potential(x, chain.network, finals[first], where)
     return Result(
         tuple(times),
-        tuple(xp.sum(xp.astype(t < steps, xp.int32), axis=-1, dtype=xp.int32) for t in times),
+        tuple(counts),
         logits,
         prediction,
         tuple(potentials) if options.return_potential else None,
