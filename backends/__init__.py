@@ -50,7 +50,7 @@ CAPABILITIES = {
         ("dense", "event on the CPU"),
         trains=True,
     ),
-    "cupy": Capability("CuPy", ("cuda",), ("dense",), trains=False),
+    "cupy": Capability("CuPy", ("cuda",), ("dense kernel", "event"), trains=False),
 }
 
 

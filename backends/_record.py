@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from fastsnn_np._namespace import Array
+
+if TYPE_CHECKING:
+    from fastsnn_np.backends.event.cuda import Kernels
 
 
 def _nothing_tracked(x: Array) -> bool:
@@ -47,9 +50,13 @@ class Backend:
     scatter_add: Callable[..., Array] | None = None
     #: whether a gradient is wanted of an array, which kernels would lose
     tracks_gradients: Callable[[Array], bool] = _nothing_tracked
-    #: "array api" for the core as it is, "fused" for decay and first spike in one Numba kernel
+    #: "array api" for the core as it is, "fused" for decay and first spike in one kernel
     dense: Literal["array api", "fused"] = "array api"
     #: the kernels of the event engine for arrays of this library
     event: Literal["numba"] | None = None
+    #: ``cuda(like)``: the event engine's kernels where `like` lies on an NVIDIA GPU, else None
+    cuda: Callable[[Array], Kernels | None] | None = None
+    #: density up to which `Events` are computed as events, and above as a dense product
+    densest_sparse: float = 1.0
     #: density up to which a dense input is computed as events; 0 for never
     densest_events: float = 0.0

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 from typing import Any
 
 import cupy
 
 from fastsnn_np._namespace import is_torch, to_numpy
 from fastsnn_np.backends._record import Backend
+from fastsnn_np.backends.event import cuda
 
 
 def version() -> str:
@@ -72,6 +74,22 @@ def scatter_add(xp: Any, size: int, index: Any, values: Any, device: Any) -> Any
     return out
 
 
+def kernels(like: Any) -> cuda.Kernels:
+    """The event engine's kernels for float64 arrays, or float32 for all others."""
+    return _kernels("float64" if like.dtype == cupy.float64 else "float32")
+
+
+@functools.cache
+def _kernels(dtype: str) -> cuda.Kernels:
+    module = cupy.RawModule(code=cuda.SOURCE.read_text(), options=cuda.options(dtype))
+    named = functools.cache(module.get_function)
+
+    def launch(name: str, grid: Any, block: Any, args: Any) -> None:
+        named(name)(grid, block, args)
+
+    return cuda.Kernels(dtype, launch, lambda array: array, cupy.ascontiguousarray)
+
+
 BACKEND = Backend(
     "cupy",
     version,
@@ -81,4 +99,7 @@ BACKEND = Backend(
     home=home,
     fft_convolve=fft_convolve,
     scatter_add=scatter_add,
+    dense="fused",
+    cuda=kernels,
+    densest_sparse=cuda.DENSEST,
 )

@@ -13,7 +13,7 @@ from .._namespace import Array, float_dtype, namespace
 from ..network import TAU_HIDDEN, Network
 from ..spikes import Events, SpikeTimes, shape_of
 from ._chain import Chain, Options, Step, run
-from ._choice import Choice, by_density, choose, engine_named
+from ._choice import Choice, by_density, choose, engine_named, events_by_density
 from ._results import Result, State, check_state
 
 _log = logging.getLogger("fastsnn_np")
@@ -48,7 +48,9 @@ class Prepared:
         weights = tuple(part.weight for part in parts)
         self._for_sparse = choose(engine, True, self._backend, weights, method)
         self._for_dense = choose(engine, False, self._backend, weights, method)
-        self._by_density = self._for_dense.first != self._for_dense.rest
+        self._by_density = (
+            self._backend.densest_events > 0 and self._for_dense.first != self._for_dense.rest
+        )
         self._chains: dict[tuple[str, str], Chain] = {}
 
     def __call__(self, x: Array | SpikeTimes | Events, state: State | None = None) -> Result:
@@ -72,7 +74,7 @@ class Prepared:
     def _choice(self, x: Any) -> Choice:
         choice = self._for_dense
         if isinstance(x, (SpikeTimes, Events)):
-            choice = self._for_sparse
+            choice = events_by_density(x, self._for_sparse, self._for_dense, self._backend)
         elif self._by_density:
             choice = by_density(x, choice, self._backend)
             _log.info(choice.why)
@@ -90,7 +92,7 @@ class Prepared:
     def _prepared(self, choice: Choice) -> Chain:
         layers, last = self.network.layers, self.network.readout
         names = [choice.first, *[choice.rest] * len(layers)]
-        engines = [engine_named(name, self._backend) for name in names]
+        engines = [engine_named(name, self._backend, last.weight) for name in names]
         hidden = []
         for engine, part in zip(engines[:-1], layers, strict=True):
             options = LayerOptions(part.beta, part.threshold, part.input_scale)
@@ -156,7 +158,7 @@ def run_layer(
     choice = choose(engine, False, record, (), method)
     if options.explain:
         _log.warning("engine %r: %s", choice.first, choice.why)
-    prepared = engine_named(choice.first, record).layer(
+    prepared = engine_named(choice.first, record, x).layer(
         None, None, LayerOptions(beta_from_tau(TAU_HIDDEN)), method=method
     )
     chain = Chain([Step(prepared, False)], None, choice.first, x)
