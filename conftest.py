@@ -3,8 +3,9 @@
 import importlib.util
 
 NEEDS = {
-    "fastsnn_np/torch": "lightning",
-    "fastsnn_np/train.py": "lightning",
+    "fastsnn_np/torch": "torch",
+    "fastsnn_np/torch/training": "lightning",
+    "fastsnn_np/experiments": "lightning",
     "fastsnn_np/sklearn.py": "sklearn",
     "fastsnn_np/bulk.py": "dask",
 }

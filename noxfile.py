@@ -6,27 +6,20 @@ import os
 import shutil
 import sys
 from pathlib import Path
+from typing import Any
 
 import nox
 
 nox.needs_version = ">=2024.10.9"
 nox.options.default_venv_backend = "virtualenv"
-nox.options.sessions = [
-    "tests",
-    "tests-bounds",
-    "tests-train",
-    "tests-reach",
-    "lint",
-    "types",
-    "wheel",
-]
+nox.options.sessions = ["tests", "tests-slow", "lint", "wheel"]
 nox.options.error_on_missing_interpreters = True
 
 CONSTRAINTS = ("-c", "constraints.txt")
 BACKENDS = ["numpy", "numba", "torch", "strict"]
 if sys.platform != "darwin":
     BACKENDS.append("cupy")  # without a GPU on a stand-in for CuPy, which its header says
-# group of benchmarks/peers.py -> the libraries, and what they import of what they ask for
+# group in benchmarks/systems/catalogue.py -> libraries, and what they import of what they ask for
 PEERS = {
     "plain": ([],),
     "snntorch": (["snntorch"],),
@@ -34,6 +27,16 @@ PEERS = {
     "norse": (["norse"], "nir", "nirtorch"),
     "sinabs": (["sinabs"], "nir", "nirtorch", "pbr"),
     "jax": ([], "spyx"),
+}
+
+# name -> what makes this machine compute as another one would
+MACHINES = {
+    "haswell": {"OPENBLAS_CORETYPE": "Haswell"},
+    "skylakex": {"OPENBLAS_CORETYPE": "SkylakeX"},
+    "zen": {"OPENBLAS_CORETYPE": "Zen"},
+    "prescott": {"OPENBLAS_CORETYPE": "Prescott"},
+    "generic": {"NUMBA_CPU_NAME": "generic"},
+    **{f"threads-{n}": {"NUMBA_NUM_THREADS": f"{n}", "OMP_NUM_THREADS": f"{n}"} for n in (1, 2, 4)},
 }
 
 
@@ -44,53 +47,74 @@ def install(session: nox.Session, *groups: str, extras: str = "") -> None:
     session.install(*CONSTRAINTS, "-e", f".{extras}", *wanted)
 
 
-def test(session: nox.Session, backend: str) -> None:
-    install(session, backend)
-    session.run("pytest", f"--backend={backend}", *session.posargs)
+def run_tests(session: nox.Session, *arguments: str, **options: Any) -> None:
+    """pytest, on all cores; kernels that one session has compiled the next one loads."""
+    session.run("pytest", "-n", "auto", "--dist", "worksteal", *arguments, **options)
 
 
 @nox.session
 @nox.parametrize("backend", BACKENDS, ids=BACKENDS)
 def tests(session: nox.Session, backend: str) -> None:
     """The tests of one backend; numpy also runs those that belong to none."""
-    test(session, backend)
+    install(session, backend)
+    run_tests(session, f"--backend={backend}", *session.posargs)
 
 
 @nox.session(name="tests-jax")
 def tests_jax(session: nox.Session) -> None:
     """The core on JAX, which has no backend module here and needs none."""
-    test(session, "jax")
+    install(session, "jax")
+    run_tests(session, "--backend=jax", *session.posargs)
 
 
-@nox.session(name="tests-bounds")
-def tests_bounds(session: nox.Session) -> None:
-    """The event kernels with every array access checked, serial and compiled afresh.
+@nox.session(name="tests-slow")
+def tests_slow(session: nox.Session) -> None:
+    """What takes longer, in one environment: `-- bounds`, `-- train`, `-- reach`, or all three.
+
+    bounds: the event kernels with every array access checked. train: training runs as people start
+    them, some of them killed and resumed. reach: several processes, Dask clusters with workers
+    that die, scikit-learn's own checks.
+    """
+    install(session, "reach")
+    chosen = session.posargs or ["bounds", "train", "reach"]
+    if "bounds" in chosen:
+        check_bounds(session)
+    others = [f"--backend={name}" for name in chosen if name != "bounds"]
+    if others:
+        run_tests(session, *others)
+
+
+def check_bounds(session: nox.Session) -> None:
+    """The kernels compiled afresh, serial and with bounds checks, then as the Python that is read.
 
     Inside a parallel loop an IndexError is lost, and a warm cache holds unchecked code.
     """
-    install(session, "torch")  # the backward kernels are reached through Torch
     checks = {
         "NUMBA_BOUNDSCHECK": "1",
         "NUMBA_CACHE_DIR": session.create_tmp(),
         "FASTSNN_PARALLEL": "0",
     }
     tests = ["tests/test_events.py", "tests/test_chunks.py", "tests/test_forward.py"]
-    session.run("pytest", "--backend=numba", *tests, *session.posargs, env=checks)
-    session.run("pytest", "--backend=torch", "tests/test_event_gradients.py", env=checks)
-    plain = {"NUMBA_DISABLE_JIT": "1"}  # the small cases, as the Python that is read
-    session.run("pytest", "--backend=numba", "tests/test_events.py", env=plain)
+    run_tests(session, "--backend=numba", *tests, env=checks)
+    # the backward kernels are reached through Torch
+    run_tests(session, "--backend=torch", "tests/test_event_gradients.py", env=checks)
+    plain = {"NUMBA_DISABLE_JIT": "1"}
+    run_tests(session, "--backend=numba", "tests/test_events.py", env=plain)
 
 
-@nox.session(name="tests-train")
-def tests_train(session: nox.Session) -> None:
-    """Training runs as people start them, some of them killed and resumed."""
-    test(session, "train")
+@nox.session(name="tests-machines")
+def tests_machines(session: nox.Session) -> None:
+    """The suite as other machines would run it: BLAS kernels, threads, hash seeds, test orders.
 
-
-@nox.session(name="tests-reach")
-def tests_reach(session: nox.Session) -> None:
-    """Several processes, Dask clusters with workers that die, scikit-learn's own checks."""
-    test(session, "reach")
+    `nox -s tests-machines -- haswell threads-4` runs some of them; all take a quarter of an hour.
+    """
+    install(session, "machines")
+    chosen = session.posargs or list(MACHINES)
+    backends = [f"--backend={name}" for name in ("numpy", "numba", "torch", "strict")]
+    for seed, name in enumerate(chosen):
+        session.log(f"as on the machine {name}: {MACHINES[name]}")
+        env = {"PYTHONHASHSEED": str(seed), **MACHINES[name]}
+        run_tests(session, *backends, f"--randomly-seed={seed}", env=env)
 
 
 @nox.session
@@ -102,16 +126,11 @@ def demo(session: nox.Session) -> None:
 
 @nox.session
 def lint(session: nox.Session) -> None:
-    """Style and formatting."""
-    session.install(*CONSTRAINTS, *nox.project.dependency_groups(toml(), "lint"))
+    """Style, formatting, who may import whom, and types (mypy, strict)."""
+    install(session, "lint")
     session.run("ruff", "check")
     session.run("ruff", "format", "--check")
-
-
-@nox.session
-def types(session: nox.Session) -> None:
-    """mypy, strict."""
-    install(session, "types")
+    session.run("lint-imports")
     session.run("mypy")
 
 
@@ -155,7 +174,7 @@ def peers(session: nox.Session, group: str) -> None:
 
 @nox.session
 def guard(session: nox.Session) -> None:
-    """About ten ratios against benchmarks/baseline.json, in about a minute."""
+    """About ten ratios against benchmarks/baseline.json, or `-- --against CHECKOUT`."""
     install(session, "benchmark")
     bench(session, "guard", *session.posargs)
 

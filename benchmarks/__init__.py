@@ -1,1 +1,1 @@
-"""Cases as data (`cases`), one gated runner (`runner`), and `python -m benchmarks`."""
+"""Benchmarks in which no ratio is reported where outputs disagree: `python -m benchmarks`."""

@@ -1,29 +1,103 @@
-"""The command line: ``python -m benchmarks COMMAND``; without a command, the cases."""
+"""The command line: ``python -m benchmarks COMMAND``; without a command, the cases.
+
+Commands measure, `derive` computes and `draw` paints: here they are joined.
+"""
 
 from __future__ import annotations
 
 import argparse
-import os
+import json
 import sys
-from importlib import import_module
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .results import DEFAULT, Results
-from .session import Session
-from .timers import NOT_RUN_ON_A_GPU, timer_for
+from .commands import accuracy, bulk_memory, cases, guard, latency, peers, report, scaling, speedup
+from .derive import accuracy as derive_accuracy
+from .derive import against as derive_against
+from .derive import cases as derive_cases
+from .derive import guard as derive_guard
+from .derive import latency as derive_latency
+from .derive import peers as derive_peers
+from .derive import report as derive_report
+from .derive import scaling as derive_scaling
+from .derive.markdown import markdown
+from .draw import accuracy as draw_accuracy
+from .draw import peers as draw_peers
+from .draw import scaling as draw_scaling
+from .draw import speedup as draw_speedup
+from .harness.command import Command
+from .harness.contention import Contention
+from .harness.machine import machine, versions
+from .harness.options import add_shared, session_of, slowing_settings
+from .harness.rows import Row
+from .harness.session import Session
+from .harness.timers import NOT_RUN_ON_A_GPU, timer_for
+from .systems import serve
 
-COMMANDS = {
-    "cases": "ratios with bars: the core and the event engine against products, libraries, memory",
-    "speedup": "the paper's grid for one layer: standard SNN, FastSNN as published, ours",
-    "peers": "the same layer and network in the libraries people use, each in its own process",
-    "scaling": "cost against steps, events, neurons, batch, layers and threads, with exponents",
-    "latency": "one sample at a time: p50, p95, p99, first call, import",
-    "accuracy": "train on the real data sets and draw the paper's Figure 3",
-    "report": "one HTML page and a Markdown table of everything that was measured",
-    "guard": "about ten ratios against baseline.json, in under a minute",
-}
-MODULES = {"cases": "suite", "peers": "peer_duel"}  # where `run` is, if not in one of that name
+MOST_FOREIGN = 0.25  # what others may take of the machine while a baseline is taken
+
+
+@dataclass(frozen=True)
+class Done:
+    """What a command leaves: session, options, the rows of this run, and how busy others were."""
+
+    session: Session
+    options: Any
+    rows: Sequence[Row]
+    contention: Contention
+
+    @property
+    def all_rows(self) -> list[Row]:
+        return self.session.results.rows
+
+    @property
+    def folder(self) -> Path:
+        return self.session.results.path.parent
+
+    def latest(self) -> list[Row]:
+        return self.session.results.latest(self.session.command)
+
+
+@dataclass(frozen=True)
+class Joined:
+    """A command, what is printed as its rows come, and what is made of them at the end."""
+
+    command: Command[Any]
+    finish: Callable[[Done], int]  #: returns the exit status
+    show: Callable[[Sequence[Row]], None] = lambda rows: None
+    has_head: bool = False  #: whether machine and versions are printed first
+
+
+def main(argv: list[str]) -> int:
+    """Run a command; the exit status is 1 where a bar is not met or a guard finds a regression."""
+    if not argv or (argv[0] not in COMMANDS and argv[0] not in ("-h", "--help")):
+        argv = ["cases", *argv]
+    root = parser()
+    parsed = root.parse_args(argv)
+    joined = COMMANDS[parsed.command]
+    try:
+        session = session_of(parsed, joined.command.shares, serve.__name__)
+        timer_for(session.device, session.backend)
+    except (RuntimeError, ImportError, ValueError) as error:
+        root.error(str(error))
+    if pinned := slowing_settings():
+        print(pinned, file=sys.stderr)
+    options = joined.command.options_of(parsed)
+    if joined.has_head:
+        print(f"{machine()}; {versions()}", flush=True)
+    rows: list[Row] = []
+    with session, Contention() as contention:
+        for taken in joined.command.run(session, options):
+            joined.show(taken)
+            rows += taken
+    done = Done(session, options, rows, contention)
+    status = joined.finish(done)
+    if session.against is not None:
+        table = markdown(derive_against.table(rows))
+        print(f"\nBefore: {session.against.label}; now: this checkout\n\n{table}")
+    return status
 
 
 def parser() -> argparse.ArgumentParser:
@@ -34,92 +108,159 @@ def parser() -> argparse.ArgumentParser:
         epilog=f"Without a command: cases. On GPUs: {NOT_RUN_ON_A_GPU}.",
     )
     commands = root.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    for name, about in COMMANDS.items():
+    for name, joined in COMMANDS.items():
+        about = joined.command.about
         command = commands.add_parser(name, help=about, description=about)
-        command.add_argument("--quick", action="store_true", help="fewer points and repeats")
-        if name != "cases":
-            command.add_argument("--results", type=Path, default=DEFAULT, help="CSV file")
-        if name in ("speedup", "peers", "scaling", "latency", "guard"):
-            command.add_argument("--device", default="cpu", help="cpu or cuda")
-            command.add_argument("--backend", choices=["cupy"], help="arrays of the dense core")
-        if name not in ("cases", "report", "guard"):
-            command.add_argument("--fresh", action="store_true", help="measure all once more")
-            command.add_argument(
-                "--retry-disturbed", action="store_true", help="and what others disturbed"
-            )
-            command.add_argument("--seed", type=int, default=0)
-        if name not in ("accuracy", "report", "guard"):
-            command.add_argument("--rounds", type=int, help="repeats")
-        globals().get(f"_{name}_options", lambda command: None)(command)
+        add_shared(command, joined.command.shares)
+        joined.command.add_options(command)
     return root
 
 
-def _cases_options(command: argparse.ArgumentParser) -> None:
-    command.add_argument("cases", nargs="*", metavar="case", help="all unless given")
+def show_case(rows: Sequence[Row]) -> None:
+    """The table of one case."""
+    print(f"\n{_case_report(rows)[0]}", flush=True)
 
 
-def _speedup_options(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--budget", type=float, help="seconds a pass may take; above: skipped")
+def finish_cases(done: Done) -> int:
+    by_case = {row.case: [r for r in done.rows if r.case == row.case] for row in done.rows}
+    return 0 if all(_case_report(rows)[1] for rows in by_case.values()) else 1
 
 
-def _peers_options(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--group", default="plain", help="which libraries; see benchmarks/peers")
+def _case_report(rows: Sequence[Row]) -> tuple[str, bool]:
+    from .systems.cases.catalogue import case
+
+    measured = case(rows[0].case)
+    return derive_cases.report(measured.name, measured.about, rows, measured.bars)
 
 
-def _accuracy_options(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--datasets", nargs="+", default=["fashion-mnist", "n-mnist", "shd"])
-    command.add_argument("--models", nargs="+", choices=["fast", "standard"])
-    command.set_defaults(models=["fast", "standard"])
-    command.add_argument("--seeds", type=int, default=3, help="how many, from --seed on")
-    command.add_argument("--recipe", choices=["best", "paper"], default="paper")
-    command.add_argument("--runs", type=Path, default=DEFAULT.parent / "runs")
-    command.add_argument("--root", type=Path, help="folder with the data sets' original files")
-    command.add_argument("--standard-epochs", type=int, default=5, help="cap of the standard SNN")
+def finish_speedup(done: Done) -> int:
+    draw_speedup.draw(done.all_rows, done.folder)
+    return 0
 
 
-def _report_options(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--out", type=Path, default=DEFAULT.parent / "report.html")
-    command.add_argument("--runs", type=Path, default=DEFAULT.parent / "runs")
-    command.add_argument("--root", type=Path, help="folder with the data sets' original files")
+def finish_peers(done: Done) -> int:
+    for table in derive_peers.tables(done.latest()):
+        print(markdown(table) + "\n")
+    draw_peers.draw(done.all_rows, done.folder)
+    return 0
 
 
-def _guard_options(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--update", action="store_true", help="write the baseline anew")
+def finish_scaling(done: Done) -> int:
+    for line in derive_scaling.lines(done.latest()):
+        print(line)
+    draw_scaling.draw(done.all_rows, done.folder)
+    return 0
 
 
-def main(argv: list[str]) -> int:
-    """Run a command; the exit status is 1 where a bar is not met or a guard finds a regression."""
-    if not argv or (argv[0] not in COMMANDS and argv[0] not in ("-h", "--help")):
-        argv = ["cases", *argv]
-    root = parser()
-    options: Any = root.parse_args(argv)
-    session = Session(
-        options.command,
-        Results(
-            getattr(options, "results", DEFAULT),
-            fresh=getattr(options, "fresh", False),
-            retry_disturbed=getattr(options, "retry_disturbed", False),
-        ),
-        quick=options.quick,
-        device=getattr(options, "device", "cpu"),
-        backend=getattr(options, "backend", None),
-        seed=getattr(options, "seed", 0),
-        rounds=getattr(options, "rounds", None),
+def finish_latency(done: Done) -> int:
+    print(markdown(derive_latency.table(done.latest())))
+    return 0
+
+
+def finish_accuracy(done: Done) -> int:
+    print(markdown(derive_accuracy.table(done.latest())))
+    _draw_training(done)
+    return 0
+
+
+def _draw_training(done: Done) -> list[Path]:
+    """Figure 3 and, where both models were trained on N-MNIST, its panel b."""
+    paths = draw_accuracy.draw(done.all_rows, done.folder)
+    recipe = derive_accuracy.recipe_of(done.session.results.latest("accuracy"), "n-mnist")
+    runs = accuracy.newest_runs(done.options.runs, recipe, "n-mnist") if paths else {}
+    if runs:
+        from .systems.training import activity
+
+        try:
+            found = {model: activity(run, done.options.root) for model, run in runs.items()}
+            paths.append(draw_accuracy.draw_activity(found, done.folder))
+        except FileNotFoundError as error:
+            print(f"Figure 3b is not drawn: {str(error).splitlines()[0]}", file=sys.stderr)
+    return paths
+
+
+def finish_report(done: Done) -> int:
+    """Write the page, and beside it the Markdown table for the README."""
+    drawn = {
+        "speedup": draw_speedup.draw(done.all_rows, done.folder),
+        "peers": draw_peers.draw(done.all_rows, done.folder),
+        "scaling": draw_scaling.draw(done.all_rows, done.folder),
+        "accuracy": _draw_training(done),
+    }
+    images = {k: [(path.stem, path.read_bytes()) for path in paths] for k, paths in drawn.items()}
+    page = done.options.out
+    page.parent.mkdir(parents=True, exist_ok=True)
+    page.write_text(derive_report.html_page(done.all_rows, images))
+    table = page.with_suffix(".md")
+    table.write_text(derive_report.markdown_page(done.all_rows))
+    print(f"Wrote {page} ({page.stat().st_size / 1e6:.1f} MB) and {table}")
+    return 0
+
+
+def finish_guard(done: Done) -> int:
+    """Compare or, on request, write the baseline anew."""
+    options, foreign = done.options, done.contention
+    found = derive_guard.ratios(done.rows, guard.WATCHED)
+    wanted = sum(len(bars) for bars in guard.WATCHED.values())
+    if len(found) < wanted:
+        print(f"{wanted - len(found)} ratios have no figure: see above", file=sys.stderr)
+    if foreign.remark():
+        print(f"Careful{foreign.remark()}", file=sys.stderr)
+    if done.session.against is not None:
+        label = done.session.against.label
+        before = derive_guard.ratios(done.rows, guard.WATCHED, label)
+        tolerance = derive_guard.TOLERANCE_AGAINST
+        than, absent = label, f"no figure of {label}"
+    elif options.update:
+        return _update(done, found, wanted)
+    else:
+        baseline = json.loads(options.baseline.read_text())
+        if baseline["machine"] != machine():
+            print(f"The baseline is of another machine: {baseline['machine']}", file=sys.stderr)
+        before, tolerance = baseline["ratios"], baseline["tolerance"]
+        than, absent = "baseline", "no baseline: run with --update"
+    if options.tolerance is not None:
+        tolerance = options.tolerance
+    text, worse = derive_guard.compare(found, before, tolerance, than=than, absent=absent)
+    print(text)
+    return 1 if worse or len(found) < wanted else 0
+
+
+def _update(done: Done, found: dict[str, float], wanted: int) -> int:
+    if done.contention.share > MOST_FOREIGN or len(found) < wanted:
+        print("The baseline is not written: wait until the machine is idle", file=sys.stderr)
+        return 1
+    record = derive_guard.record(machine(), found)
+    done.options.baseline.write_text(json.dumps(record, indent=1) + "\n")
+    print(f"Wrote {done.options.baseline}")
+    return 0
+
+
+def finish_bulk_memory(done: Done) -> int:
+    """Print what it took, and hold it against the limit."""
+    figures = {row.phase: row.median for row in done.rows if not row.checkout}
+    took, peak = figures["time"], figures["peak memory"]
+    if took is None or peak is None:
+        return 1
+    options = done.options
+    print(
+        f"{versions()}: {options.gigabytes:g} GB in blocks of {options.samples} samples took "
+        f"{took / 1e3:.0f} s, peak resident memory {peak / 1e3:.2f} GB (limit {options.limit:g} GB)"
     )
-    try:
-        timer_for(session.device, session.backend)
-    except (RuntimeError, ImportError) as error:
-        root.error(str(error))
-    if pinned := unpinned():
-        print(pinned, file=sys.stderr)
-    module = import_module(f".{MODULES.get(options.command, options.command)}", __package__)
-    return int(module.run(session, options) or 0)
+    return 0 if peak / 1e3 <= options.limit else 1
 
 
-def unpinned() -> str:
-    """A remark on settings that slow NumPy's BLAS down, or nothing."""
-    pinned = [k for k in ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE") if k in os.environ]
-    if not pinned:
-        return ""
-    unset = " ".join(f"-u {name}" for name in pinned)
-    return f"{' and '.join(pinned)} slow NumPy's products down here: start with `env {unset}`"
+COMMANDS: dict[str, Joined] = {
+    joined.command.name: joined
+    for joined in (
+        Joined(cases.COMMAND, finish_cases, show_case, has_head=True),
+        Joined(speedup.COMMAND, finish_speedup),
+        Joined(peers.COMMAND, finish_peers),
+        Joined(scaling.COMMAND, finish_scaling),
+        Joined(latency.COMMAND, finish_latency),
+        Joined(accuracy.COMMAND, finish_accuracy),
+        Joined(report.COMMAND, finish_report),
+        Joined(guard.COMMAND, finish_guard),
+        Joined(bulk_memory.COMMAND, finish_bulk_memory),
+    )
+}

@@ -60,12 +60,12 @@ _LAZY = {  # each costs an import of its own
     "bulk",
     "datasets",
     "encoding",
+    "experiments",
     "metrics",
     "plot",
     "reference",
     "sklearn",
     "torch",
-    "train",
 }
 
 

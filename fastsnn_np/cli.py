@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from ._checks import whole
 from ._doctor import doctor
 from ._version import __version__
 
@@ -51,7 +52,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _add_train(train: argparse.ArgumentParser) -> None:
-    train.add_argument("dataset", help="fashion-mnist, fashion-mnist-sample, n-mnist or shd")
+    train.add_argument("dataset", help="a data set, such as shd; an unknown one lists the recipes")
     train.add_argument("--recipe", default="best", help="best, paper, or a .toml file of your own")
     train.add_argument("--out", type=Path, default=Path("run"), help="folder for what it writes")
     train.add_argument("--seed", type=int, default=0)
@@ -68,27 +69,26 @@ def _add_train(train: argparse.ArgumentParser) -> None:
     )
     train.add_argument("--root", type=Path, help="folder with the data set's original files")
     train.add_argument("--resume", action="store_true", help="continue the run in --out")
-    train.add_argument("--devices", type=int, default=1, help="processes, or GPUs, a machine")
+    train.add_argument("--devices", type=int, default=1, help="processes, or GPUs, per machine")
     train.add_argument("--nodes", type=int, default=1, help="machines; see the README")
     train.add_argument("--quiet", action="store_true", help="no progress bar")
 
 
 def _train(arguments: argparse.Namespace) -> None:
-    from .torch import recipe as recipes
-    from .train import run
+    from .experiments import load_recipe, run_experiment
+    from .experiments.recipe import parse_changes
 
-    changes = recipes.parse_changes(arguments.settings)
+    changes = parse_changes(arguments.settings)
     for name in ("hidden", "epochs", "model"):
         if getattr(arguments, name) is not None:
             changes[name] = getattr(arguments, name)
-    recipe = recipes.load(arguments.recipe, arguments.dataset).with_changes(changes)
+    recipe = load_recipe(arguments.recipe, arguments.dataset).with_changes(changes)
     for name in ("devices", "nodes"):
-        if getattr(arguments, name) < 1:
-            raise ValueError(f"--{name} must be at least 1, got {getattr(arguments, name)}")
+        whole(f"--{name}", getattr(arguments, name))
     options: dict[str, Any] = {"devices": arguments.devices, "num_nodes": arguments.nodes}
     if arguments.devices * arguments.nodes > 1:
         options["strategy"] = "ddp"
-    summary = run(
+    summary = run_experiment(
         recipe,
         arguments.out,
         seed=arguments.seed,
@@ -103,6 +103,6 @@ def _train(arguments: argparse.Namespace) -> None:
     print(
         f"{recipe.dataset}, {summary['note']}: test accuracy {summary['accuracy']:.2%} after "
         f"{summary['epochs']} epochs, {summary['seconds']:.0f} s "
-        f"({1e3 * summary['seconds_per_step']:.2f} ms a step); spikes a sample, by hidden layer: "
-        f"{spikes}\nWrote {arguments.out}"
+        f"({1e3 * summary['seconds_per_step']:.2f} ms per step); spikes per sample, by hidden "
+        f"layer: {spikes}\nWrote {arguments.out}"
     )

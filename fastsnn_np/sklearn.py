@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -13,17 +14,22 @@ from sklearn.utils import check_consistent_length, check_random_state, column_or
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from . import encoding
+from ._checks import check_option
+from ._engine import EngineName
 from ._forward import prepare
+from .encoding import latency, linear_latency
 from .network import TAU_HIDDEN, TAU_READOUT, Network
 from .spikes import Events, SpikeTimes
 
 __all__ = ["FastSNNClassifier"]
 
-ENCODINGS = ("latency", "linear_latency")
+ENCODINGS: dict[str, Callable[..., SpikeTimes]] = {
+    "latency": latency,
+    "linear_latency": linear_latency,
+}
 _SEEDS = 2**31 - 1
 _SOME = 256  # samples, by which the first weights are scaled
-_AWAKE = 0.3  # of a layer's neurons and these samples, how many fire to begin with
+_AWAKE = 0.3  # fraction of a layer's neurons and of these samples that fire to begin with
 
 
 class FastSNNClassifier(ClassifierMixin, BaseEstimator):
@@ -38,7 +44,7 @@ class FastSNNClassifier(ClassifierMixin, BaseEstimator):
     hidden_layer_sizes : int or sequence of int
         Neurons of each hidden layer.
     epochs, batch_size : int
-        Passes over the samples in `fit`, and samples a step of the optimiser, Adam.
+        Passes over the samples in `fit`, and samples per step of the optimiser, Adam.
     learning_rate : float
     encoding : {"latency", "linear_latency"}
         The function of `fastsnn_np.encoding` that turns scaled features into spike times.
@@ -49,9 +55,11 @@ class FastSNNClassifier(ClassifierMixin, BaseEstimator):
     tau, tau_readout : float
         Time constants in ms from which those of the hidden layers and of the readout are learnt.
     backend : str
-        That of `fastsnn_np.forward` which predicts, on NumPy arrays: "numba" or "numpy".
+        The backend of `fastsnn_np.forward` that predicts, on NumPy arrays: "numba" or "numpy".
+    engine : {"auto", "dense", "event"}
+        How it computes there, see `fastsnn_np.forward`.
     random_state : int, RandomState instance or None
-        Of the initial weights and the order of the samples.
+        Decides the initial weights and the order of the samples.
 
     Attributes
     ----------
@@ -91,6 +99,7 @@ class FastSNNClassifier(ClassifierMixin, BaseEstimator):
         tau: float = TAU_HIDDEN,
         tau_readout: float = TAU_READOUT,
         backend: str = "numba",
+        engine: EngineName = "auto",
         random_state: Any = None,
     ) -> None:
         self.hidden_layer_sizes = hidden_layer_sizes
@@ -103,6 +112,7 @@ class FastSNNClassifier(ClassifierMixin, BaseEstimator):
         self.tau = tau
         self.tau_readout = tau_readout
         self.backend = backend
+        self.engine = engine
         self.random_state = random_state
 
     def fit(self, X: Any, y: Any) -> FastSNNClassifier:
@@ -139,7 +149,7 @@ class FastSNNClassifier(ClassifierMixin, BaseEstimator):
         classes : array (classes,)
             All classes there will be; needed in the first call, later ones may repeat it.
         """
-        first = not hasattr(self, "network_")
+        first = "network_" not in vars(self)
         X, y = self._checked(X, y, reset=first)
         if classes is None:
             if first:
@@ -174,7 +184,8 @@ class FastSNNClassifier(ClassifierMixin, BaseEstimator):
         if not isinstance(X, Events):
             X = validate_data(self, X, dtype=np.float64, reset=False)
         self._check_form(X)
-        return prepare(self.network_, backend=self.backend)(self._spikes(X)).logits
+        run = prepare(self.network_, backend=self.backend, engine=self.engine)
+        return run(self._spikes(X)).logits
 
     def _checked(self, X: Any, y: Any, *, reset: bool) -> Any:
         """Samples, float64 or `Events`, and labels; `reset` where what is new sets the form."""
@@ -220,8 +231,9 @@ class FastSNNClassifier(ClassifierMixin, BaseEstimator):
                 f"a classifier needs at least 2 classes, and y holds one class: {classes[0]}"
             )
         if self.encoding not in ENCODINGS:
-            raise ValueError(f"encoding must be one of {ENCODINGS}, got {self.encoding!r}")
-        _trainer()  # what fails before a network is there leaves no half-fitted classifier
+            raise ValueError(f"encoding must be one of {tuple(ENCODINGS)}, got {self.encoding!r}")
+        check_option("engine", self.engine, EngineName)
+        _fit_network()  # what fails before a network is there leaves no half-fitted classifier
         self.classes_ = classes
         pair = 2 if self.on_off and self.feature_range_ is not None else 1
         self._random = check_random_state(self.random_state)
@@ -231,12 +243,12 @@ class FastSNNClassifier(ClassifierMixin, BaseEstimator):
             tau=self.tau,
             tau_readout=self.tau_readout,
         )
-        self.network_ = _awake(network, self._spikes(X[:_SOME]), self.backend)
+        self.network_ = _awake(network, self._spikes(X[:_SOME]), self.backend, self.engine)
         self._optimiser: Any = None
         self.loss_curve_: list[float] = []
 
     def _train(self, X: Any, y: Any, epochs: int) -> None:
-        self.network_, self._optimiser, history = _trainer()(
+        self.network_, self._optimiser, history = _fit_network()(
             self.network_,
             self._spikes(X),
             np.searchsorted(self.classes_, y),
@@ -257,15 +269,14 @@ class FastSNNClassifier(ClassifierMixin, BaseEstimator):
         scaled = np.clip((X - low) / span, 0, 1)
         if self.on_off:
             scaled = np.concatenate([scaled, 1 - scaled], axis=1)
-        spikes: SpikeTimes = getattr(encoding, self.encoding)(scaled, n_steps=self.n_steps_)
-        return spikes
+        return ENCODINGS[self.encoding](scaled, n_steps=self.n_steps_)
 
 
 def _range(X: Any) -> Any:
     return np.array([X.min(axis=0), X.max(axis=0)])
 
 
-def _awake(network: Network, x: SpikeTimes | Events, backend: str) -> Network:
+def _awake(network: Network, x: SpikeTimes | Events, backend: str, engine: EngineName) -> Network:
     """Hidden weights raised by half until enough neurons fire: the silent ones hardly learn.
 
     The usual weights are right for hundreds of inputs, and a table may have two.
@@ -273,7 +284,8 @@ def _awake(network: Network, x: SpikeTimes | Events, backend: str) -> Network:
     layers = list(network.layers)
     for i, layer in enumerate(network.layers):
         for _ in range(20):
-            times = prepare(Network(tuple(layers), network.readout), backend=backend)(x).spike_times
+            raised = Network(tuple(layers), network.readout)
+            times = prepare(raised, backend=backend, engine=engine)(x).spike_times
             if np.mean(times[i] < x.n_steps) >= _AWAKE:
                 break
             layers[i] = replace(layers[i], weight=1.5 * layers[i].weight)
@@ -282,11 +294,11 @@ def _awake(network: Network, x: SpikeTimes | Events, backend: str) -> Network:
     return Network(tuple(layers), network.readout)
 
 
-def _trainer() -> Any:
+def _fit_network() -> Any:
     try:
-        from .torch.estimator import train
+        from .torch.training.estimator import fit_network
     except ImportError as error:
         raise ImportError(
             f"training needs Torch ({error}): pip install 'fastsnn-np[torch]'"
         ) from error
-    return train
+    return fit_network

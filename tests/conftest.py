@@ -13,6 +13,8 @@ import numpy as np
 import pytest
 from hypothesis import settings
 
+import fastsnn_np as fs
+from fastsnn_np import backends
 from fastsnn_np._namespace import to_numpy
 
 settings.register_profile("fastsnn", deadline=None, derandomize=False, print_blob=True)
@@ -157,7 +159,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     kept, dropped = [], []
     for item in items:
         marker = item.get_closest_marker("backend")
-        if marker is None and "fastsnn_np/torch" in str(item.path):
+        path = item.path.as_posix()
+        if marker is None and ("fastsnn_np/torch" in path or "fastsnn_np/experiments" in path):
             marker = pytest.mark.backend("torch").mark
         if marker is None and item.path.name in ("bulk.py", "sklearn.py"):
             marker = pytest.mark.backend("reach").mark
@@ -174,6 +177,27 @@ def _installed(name: str) -> bool:
 
 
 @pytest.fixture
+def backend(request: pytest.FixtureRequest) -> str:
+    """The name of a backend that can be used here; others are skipped, with their own error."""
+    name: str = request.param
+    status = backends.status(name)
+    if status.error is not None:
+        pytest.skip(f"{name}: {status.error}")
+    return name
+
+
+@pytest.fixture
 def rng(request: pytest.FixtureRequest) -> np.random.Generator:
     """Fresh numbers for every test, the same in every run."""
     return np.random.default_rng(list(request.node.name.encode()))
+
+
+@pytest.fixture
+def task() -> tuple[fs.SpikeTimes, Any]:
+    """Two classes told apart by which half of the inputs fires first: a few epochs are enough."""
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 2, 120)
+    times = rng.integers(10, 20, (120, 12))
+    for sample, label in zip(times, labels, strict=True):
+        sample[6 * label : 6 * label + 6] -= 10
+    return fs.SpikeTimes(times, 20), labels

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pytest
 from hypothesis import strategies as st
 
 import fastsnn_np as fs
@@ -13,6 +14,8 @@ from fastsnn_np import backends, reference
 from fastsnn_np._engine import LayerOptions, ReadoutOptions
 
 SCALES = ("normalised", "unit")
+#: every backend by name, for the fixture `backend`, which skips what cannot be used here
+NAMED = [pytest.param(name, marks=pytest.mark.backend(name)) for name in backends.CAPABILITIES]
 
 
 @dataclass(frozen=True)

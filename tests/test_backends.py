@@ -34,7 +34,9 @@ def run(code, *, env=None, timeout=120):
 
 
 def test_unknown_backends_name_the_known():
-    with pytest.raises(ValueError, match="no backend 'jax'; known: numpy, numba, torch, cupy"):
+    with pytest.raises(
+        ValueError, match="no backend 'jax'; known: " + ", ".join(backends.CAPABILITIES)
+    ):
         backends.get("jax")
     with pytest.raises(ValueError, match="known: numpy"):
         backends.status("")
@@ -51,7 +53,8 @@ def test_doctor_quotes_the_original_error(capsys, monkeypatch):
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 1 + len(backends.CAPABILITIES)
     assert re.search(rf"numpy +{np.__version__} +cpu", lines[1])
-    assert "not usable: ModuleNotFoundError: import of cupy halted" in lines[-1]
+    (line,) = (line for line in lines if line.split()[0] == "cupy")
+    assert "not usable: ModuleNotFoundError: import of cupy halted" in line
     with pytest.raises(ImportError, match="import of cupy halted"):
         fs.forward(np.ones((1, 1, 1)), backend="cupy")
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from networks import NAMED
 
 import fastsnn_np as fs
 
-NAMED = [pytest.param(b, marks=pytest.mark.backend(b)) for b in ("numpy", "numba", "torch")]
 CUTS = [0, 1, 40, 41, 105, 160]
 
 
@@ -18,7 +18,7 @@ def network_of(kind):
     return network
 
 
-@pytest.mark.parametrize("backend", NAMED)
+@pytest.mark.parametrize("backend", NAMED, indirect=True)
 @pytest.mark.parametrize("kind", ["sum", "max"])
 @pytest.mark.parametrize("form", ["dense", "events"])
 def test_chunks_are_the_whole(backend, kind, form, rng):
@@ -59,7 +59,7 @@ def test_in_any_library(lib, rng, tmp_path):
     np.testing.assert_allclose(lib.to_numpy(state.logits), lib.to_numpy(whole.logits), rtol=1e-10)
 
 
-@pytest.mark.parametrize("backend", NAMED)
+@pytest.mark.parametrize("backend", NAMED, indirect=True)
 def test_without_a_network(backend, rng):
     to_numpy = fs.backends.get("numpy").asarray
     x = 6 * rng.random((2, 3, 50))

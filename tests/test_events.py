@@ -217,7 +217,7 @@ def test_a_prepared_network_refuses_what_forward_refuses(backend):
 
 
 def test_bounds_checks_can_fail(tmp_path):
-    """What the session tests-bounds relies on: a planted access out of bounds turns it red."""
+    """What `nox -s tests-slow -- bounds` relies on: a planted access out of bounds turns it red."""
     code = (
         "import numpy as np, fastsnn_np as fs\n"
         "from fastsnn_np.backends.event import layers as engine\n"

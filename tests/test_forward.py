@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from networks import NAMED
 
 import fastsnn_np as fs
 from fastsnn_np import reference
@@ -74,17 +75,6 @@ def test_without_a_network(lib, rng):
     np.testing.assert_allclose(lib.to_numpy(result.potentials[0]), judge.potential, atol=1e-4)
     assert result.logits is None
     assert result.prediction is None
-
-
-NAMED = [pytest.param(b, marks=pytest.mark.backend(b)) for b in ("numpy", "numba", "torch", "cupy")]
-
-
-@pytest.fixture
-def backend(request):
-    status = fs.backends.status(request.param)
-    if status.error is not None:
-        pytest.skip(f"{request.param}: {status.error}")
-    return request.param
 
 
 @pytest.mark.parametrize("backend", NAMED, indirect=True)

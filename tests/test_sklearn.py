@@ -83,6 +83,21 @@ def test_prediction_is_that_of_the_network(iris, fitted):
 
 
 @trains
+def test_engines(iris, fitted):
+    """The engine is that of `forward`; both give the same probabilities, and names are checked."""
+    x = iris[1]
+    probabilities = []
+    for backend, engine in (("numba", "auto"), ("numpy", "event"), ("numpy", "dense")):
+        copy = pickle.loads(pickle.dumps(fitted)).set_params(backend=backend, engine=engine)
+        probabilities.append(copy.predict_proba(x))
+    np.testing.assert_array_equal(probabilities[1], probabilities[0])
+    np.testing.assert_allclose(probabilities[2], probabilities[0], atol=1e-4)
+    assert (probabilities[2] != probabilities[0]).any()  # another order of sums
+    with pytest.raises(ValueError, match="engine must be one of 'auto', 'dense', 'event'"):
+        FastSNNClassifier(engine="fast").fit(x, iris[3])
+
+
+@trains
 def test_same_seed_same_network(iris, fitted):
     again = clone(fitted).fit(iris[0], iris[2])
     np.testing.assert_array_equal(again.network_.layers[0].weight, fitted.network_.layers[0].weight)

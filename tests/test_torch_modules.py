@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import math
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -132,18 +134,96 @@ def test_one_beta_for_a_layer():
         torch.testing.assert_close(grads[0], grads[1].sum())
 
 
-def test_modules_in_place_of_sizes():
+def test_from_modules():
     parts = [FastLIF(11, 9, slope=5.0), FastLIF(9, 8, gradient="paper"), Readout(8, 3, kind="max")]
-    model = FastSNN(parts)
+    model = FastSNN.from_modules(parts)
     assert model.sizes == (11, 9, 8, 3)
     assert model.layers[0].slope == 5.0
     assert model(trains(dtype=torch.float32)).shape == (5, 3)
     with pytest.raises(ValueError, match="layer 0 has 9 neurons and layer 1 expects 8"):
-        FastSNN([FastLIF(11, 9), Readout(8, 3)])
+        FastSNN.from_modules([FastLIF(11, 9), Readout(8, 3)])
     with pytest.raises(TypeError, match="expected a Readout, got FastLIF"):
-        FastSNN([FastLIF(11, 9), FastLIF(9, 8)])
+        FastSNN.from_modules([FastLIF(11, 9), FastLIF(9, 8)])
+    with pytest.raises(TypeError, match=r"FastSNN\.from_modules\(\.\.\.\) takes modules"):
+        FastSNN(parts)
     with pytest.raises(ValueError, match=r"dropout must lie in \[0, 1\), got 1"):
         FastSNN([3, 2], dropout=1)
+
+
+def test_a_module_from_a_part_of_a_network():
+    """To the bit and back, of NumPy arrays or tensors; what a part lacks are options."""
+    module = FastLIF(5, 4, bias=False, threshold=0.7, input_scale="normalised", dtype=F64)
+    layer = module.to_layer()
+    again = FastLIF.from_layer(layer, learn_beta=False, gradient="paper", slope=3)
+    assert (again.threshold, again.input_scale, again.bias) == (0.7, "normalised", None)
+    assert (again.gradient, again.slope, again.surrogate) == ("paper", 3.0, "fast_sigmoid")
+    assert isinstance(again.slope, float)
+    assert [name for name, _ in again.named_parameters()] == ["weight"]
+    assert again.weight.stride() == module.weight.stride()  # as the event kernels read it
+    last = Readout(4, 3, kind="max").to_readout()
+    readout = Readout.from_readout(last)
+    assert readout.kind == "max"
+    for part, back in ((layer, again.to_layer()), (last, readout.to_readout())):
+        for name in ("weight", "beta"):
+            np.testing.assert_array_equal(getattr(back, name), getattr(part, name))
+    tensors = fs.Network((), last).to("torch").readout
+    with torch.no_grad():
+        Readout.from_readout(tensors).weight.add_(1)
+    np.testing.assert_array_equal(tensors.weight.numpy(), last.weight)  # a copy
+
+
+@pytest.mark.parametrize(
+    ("make", "names"),
+    [
+        (lambda **options: FastLIF(3, 2, **options), "'tau', 'dt', 'bias'.*'gradient'"),
+        (lambda **options: Readout(3, 2, **options), "Readout has no option.*'kind'"),
+        (lambda **options: StandardLIF(3, 2, **options), "StandardLIF .*'detach_reset'"),
+        (lambda **options: FastSNN([3, 2], **options), "FastSNN has no option 'thresold'"),
+        (lambda **options: StandardSNN([3, 2], **options), "StandardSNN has no option"),
+    ],
+)
+def test_an_unknown_option_is_refused(make, names):
+    with pytest.raises(TypeError, match=names):
+        make(thresold=0.5)
+
+
+def test_bad_numbers():
+    cases = [
+        (lambda: FastLIF(3, 2, threshold=math.inf), "threshold must be a finite number, got inf"),
+        (lambda: StandardLIF(3, 2, slope=-1.0), "slope must be positive and finite, got -1.0"),
+        (lambda: FastSNN([3, 2], dt=0.0), "dt must be positive"),
+        (lambda: FastSNN([3, 2.5]), r"whole numbers of at least 1, got \[3, 2.5\]"),
+        (lambda: FastSNN([3, 0, 2]), r"whole numbers of at least 1, got \[3, 0, 2\]"),
+        (lambda: FastSNN([3, 2], keep="all"), "keep must be one of 'nothing', 'potential'"),
+    ]
+    for call, words in cases:
+        with pytest.raises(ValueError, match=words):
+            call()
+
+
+def test_the_readout_hears_what_the_layers_hear():
+    """Options that all neurons have reach the readout; its time constant is its own."""
+    shared = {"bias": False, "learn_beta": False, "share_beta": True, "input_scale": "normalised"}
+    for kind in (FastSNN, StandardSNN):
+        model = kind([3, 4, 2], tau=5.0, tau_readout=8.0, dt=2.0, dtype=F64, **shared)
+        for part, tau in ((model.layers[0], 5.0), (model.readout, 8.0)):
+            assert part.bias is None and part.beta.shape == () and part.weight.dtype == F64
+            assert part.input_scale == "normalised" and not part.beta.requires_grad
+            assert part.beta.item() == pytest.approx(math.exp(-2 / tau))
+    assert FastSNN([3, 4, 2]).layers[0].slope == 10.0
+    standard = StandardSNN([3, 4, 2])
+    assert (standard.layers[0].slope, standard.readout.input_scale) == (100.0, "normalised")
+
+
+def test_fit_is_imported_when_it_is_used():
+    code = (
+        "import sys, fastsnn_np.torch as t\n"
+        "assert 'lightning' not in sys.modules\n"
+        "from fastsnn_np.torch import fit\n"
+        "assert 'lightning' in sys.modules and 'fit' in dir(t)\n"
+    )
+    pytest.importorskip("lightning", reason="lightning is not installed")
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_skip_connections():
@@ -190,14 +270,14 @@ def test_dropout_after_the_skip():
 
 def test_modules_must_be_alike():
     with pytest.raises(ValueError, match=r"not alike: torch.float32 on cpu and torch.float64 on"):
-        FastSNN([FastLIF(11, 9), Readout(9, 3, dtype=F64)])
+        FastSNN.from_modules([FastLIF(11, 9), Readout(9, 3, dtype=F64)])
 
 
 @pytest.mark.parametrize("engine", ["event", "dense"])
 def test_latency_counts_silence_as_the_whole_window(engine):
     """Going down it makes a silent neuron fire, and then earlier and earlier."""
-    model = FastSNN([FastLIF(1, 1, tau=10.0, bias=False, dtype=F64), Readout(1, 2, dtype=F64)],
-                    engine=engine)  # fmt: skip
+    parts = [FastLIF(1, 1, tau=10.0, bias=False, dtype=F64), Readout(1, 2, dtype=F64)]
+    model = FastSNN.from_modules(parts, engine=engine)
     x = torch.ones(1, 1, 20, dtype=F64)
     with torch.no_grad():
         model.layers[0].weight.fill_(0.1)

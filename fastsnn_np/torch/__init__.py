@@ -1,13 +1,19 @@
-"""Training with Torch: surrogate gradients, modules, and training on Lightning.
+"""Training with Torch: surrogate gradients, modules, and `fit`, which needs Lightning.
 
 How Torch *arrays* are handled is in ``fastsnn_np.backends.torch``; this is how people *train*.
 """
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
 
 from .fast_snn import FastSNN
 from .functional import first_spike, spike, surrogate_derivative
 from .modules import Activity, FastLIF, Readout
 from .standard_snn import StandardLIF, StandardSNN
-from .training import fit
+
+if TYPE_CHECKING:
+    from .training import fit
 
 __all__ = [
     "Activity",
@@ -21,3 +27,15 @@ __all__ = [
     "spike",
     "surrogate_derivative",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "fit":  # imports Lightning
+        from .training import fit
+
+        return fit
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

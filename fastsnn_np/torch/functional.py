@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import functools
-import math
 from collections.abc import Callable
 from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor
 
-from .._checks import check_option
+from .._checks import check_option, positive
 from .._first_spike import first_spike as _first_spike
 
 Gradient = Literal["straight_through", "paper"]
@@ -130,8 +129,7 @@ def first_spike(
 def check_gradient(gradient: Any, slope: Any, surrogate: Any = "fast_sigmoid") -> None:
     """Refuse an unknown gradient mode or surrogate, or a slope that is not positive."""
     check_option("gradient", gradient, Gradient)
-    if not 0 < slope < math.inf:
-        raise ValueError(f"slope must be positive and finite, got {slope}")
+    positive("slope", slope)
     if not callable(surrogate) and surrogate not in get_args(SurrogateName):
         known = ", ".join(map(repr, get_args(SurrogateName)))
         raise ValueError(f"surrogate must be one of {known}, or a callable, got {surrogate!r}")
@@ -150,7 +148,7 @@ class _NoSecondDerivative(torch.autograd.Function):
         )
 
 
-def once(backward: Callable[..., Any]) -> Callable[..., Any]:
+def no_double_backward(backward: Callable[..., Any]) -> Callable[..., Any]:
     """A backward pass whose results refuse to be differentiated again.
 
     Torch's `once_differentiable` lets it pass, as if the gradient were a constant, where the
@@ -179,7 +177,7 @@ class _Spike(torch.autograd.Function):
         return (potential > threshold).to(potential.dtype)
 
     @staticmethod
-    @once
+    @no_double_backward
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None, None]:
         (potential,) = ctx.saved_tensors
         threshold, slope, surrogate = ctx.options
@@ -203,7 +201,7 @@ class _FirstSpike(torch.autograd.Function):
         return spikes.to(potential.dtype)
 
     @staticmethod
-    @once
+    @no_double_backward
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None, None, None]:
         potential, times = ctx.saved_tensors
         threshold, paper, slope, surrogate = ctx.options

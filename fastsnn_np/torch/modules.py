@@ -2,34 +2,45 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple, cast
+from collections.abc import Mapping
+from types import FunctionType
+from typing import Any, NamedTuple, Self, Unpack, cast
 
 import array_api_compat.torch as xp
 import torch
 from torch import Tensor, nn
 
 from .. import network as _network
-from .._checks import check_beta, check_option, check_time_axis
+from .._checks import check_beta, check_option, check_time_axis, finite, positive
 from .._currents import currents
 from .._decay import InputScale, beta_from_tau, decay_unchecked
 from .._layer import ReadoutKind
 from ..backends.torch import asarray
 from ..spikes import Events, SpikeTimes
-from .functional import Gradient, Surrogate, check_gradient, first_spike
+from ._options import (
+    FAST,
+    READOUT,
+    FastOptions,
+    GradientOptions,
+    NeuronOptions,
+    ReadoutOptions,
+    complete,
+)
+from .functional import check_gradient, first_spike
 
 
 class Activity(NamedTuple):
     """What a hidden layer's spikes in a batch come to; the first two are differentiable."""
 
-    spikes: Tensor  #: (batch,) spikes of each sample
-    #: (batch,) sum over neurons of the step of the spike, of a silent one the number of steps:
+    spikes: Tensor  #: (batch,) number of spikes in each sample
+    #: (batch,) sum of the neurons' spike times, where a silent neuron counts the number of steps:
     #: neurons x steps less what is left of the window after each spike
     latency: Tensor
-    per_neuron: Tensor  #: int64 (neurons,) spikes of each neuron in the whole batch
+    per_neuron: Tensor  #: int64 (neurons,) number of spikes of each neuron in the whole batch
 
     @classmethod
     def of(cls, spikes: Tensor) -> Activity:
-        """Of a dense train (batch, neurons, time)."""
+        """The activity of dense spikes (batch, neurons, time)."""
         in_step = spikes.sum(1)
         neurons, steps = spikes.shape[1:]
         left = torch.arange(steps, 0, -1, device=spikes.device, dtype=spikes.dtype)
@@ -38,51 +49,38 @@ class Activity(NamedTuple):
         return cls(in_step.sum(-1), neurons * steps - (in_step * left).sum(-1), per_neuron)
 
 
-class Dropped(NamedTuple):
-    """Dropout of whole neurons, each for one sample: of spikes that come once, or not at all."""
+class DropoutMask(NamedTuple):
+    """Dropout for spikes that come once or not at all: whole neurons, drawn for each sample."""
 
-    passes: Tensor  #: bool (batch, neurons)
-    factor: float  #: what those that pass are multiplied by
+    kept: Tensor  #: bool (batch, neurons)
+    scale: float  #: what the spikes that are kept are multiplied by
 
     @classmethod
-    def draw(cls, batch: int, neurons: int, p: float, device: Any) -> Dropped:
-        """Each passes with probability 1 - p, by Torch's global generator."""
+    def draw(cls, batch: int, neurons: int, p: float, device: Any) -> DropoutMask:
+        """Each neuron is kept with probability 1 - p, by Torch's global generator."""
         return cls(torch.rand(batch, neurons, device=device) >= p, 1 / (1 - p))
 
     def __call__(self, spikes: Tensor) -> Tensor:
-        return spikes * (self.passes.to(spikes.dtype) * self.factor)[..., None]
+        return spikes * (self.kept.to(spikes.dtype) * self.scale)[..., None]
 
 
-class _Neurons(nn.Module):
-    """Synapses and leaky neurons: weight, bias and one beta a neuron."""
+class LeakyIntegrator(nn.Module):
+    """Synapses and leaky membranes: weight, bias and one beta per neuron."""
 
-    def __init__(
-        self,
-        n_inputs: int,
-        n_neurons: int,
-        *,
-        tau: float,
-        dt: float,
-        bias: bool,
-        learn_beta: bool,
-        share_beta: bool,
-        input_scale: InputScale,
-        device: Any,
-        dtype: torch.dtype | None,
-    ) -> None:
+    def __init__(self, n_inputs: int, n_neurons: int, options: NeuronOptions) -> None:
         super().__init__()
         if n_inputs < 1 or n_neurons < 1:
             raise ValueError(f"a layer needs inputs and neurons, got {n_inputs} and {n_neurons}")
-        check_option("input_scale", input_scale, InputScale)
-        self.input_scale = input_scale
-        empty = torch.empty(n_neurons, device=device, dtype=dtype)
+        check_option("input_scale", options["input_scale"], InputScale)
+        self.input_scale = options["input_scale"]
+        like = {"device": options["device"], "dtype": options["dtype"]}
         # transposed in memory, as the event kernels read it; to everyone else (neurons, inputs)
-        weight = torch.empty(n_inputs, n_neurons, device=device, dtype=dtype).t()
-        self.weight = nn.Parameter(weight)
-        self.bias = nn.Parameter(torch.empty_like(empty)) if bias else None
-        beta = torch.full_like(empty[0] if share_beta else empty, beta_from_tau(tau, dt))
+        self.weight = nn.Parameter(torch.empty(n_inputs, n_neurons, **like).t())
+        self.bias = nn.Parameter(torch.empty(n_neurons, **like)) if options["bias"] else None
+        shape = () if options["share_beta"] else (n_neurons,)
+        beta = torch.full(shape, beta_from_tau(options["tau"], options["dt"]), **like)
         check_beta(xp, beta)
-        if learn_beta:
+        if options["learn_beta"]:
             self.beta = nn.Parameter(beta)
         else:
             self.register_buffer("beta", beta)
@@ -97,7 +95,7 @@ class _Neurons(nn.Module):
 
     def potential(self, x: Tensor, initial_potential: Tensor | None = None) -> Tensor:
         """Membrane potential without reset, (..., neurons, time)."""
-        beta = self.inside_beta()
+        beta = self.clamped_beta()
         current = self.current(x)
         with torch.autocast(x.device.type, enabled=False):
             v: Tensor = decay_unchecked(xp, current, beta, initial_potential, self.input_scale)
@@ -109,69 +107,96 @@ class _Neurons(nn.Module):
         current: Tensor = currents(x, self.weight, self.bias)
         return current.to(self.beta.dtype)
 
-    def inside_beta(self) -> Tensor:
-        """beta of every neuron, held inside (0, 1) whatever an optimiser did to it."""
-        beta: Tensor = _Inside.apply(self.beta)
+    def clamped_beta(self) -> Tensor:
+        """beta of every neuron, clamped to the inside of (0, 1) whatever an optimiser did to it."""
+        beta: Tensor = _ClampedBeta.apply(self.beta)
         return beta.expand(len(self.weight))
+
+    def settings(self) -> dict[str, Any]:
+        """What gives the parameters their meaning, by name, as a checkpoint keeps it."""
+        return {
+            "input_scale": self.input_scale,
+            "learnt": [name for name, _ in self.named_parameters()],
+            "share_beta": self.beta.ndim == 0,
+        }
 
     def extra_repr(self) -> str:
         n, k = self.weight.shape
         learnt = isinstance(self.beta, nn.Parameter)
         return f"{k}, {n}, learn_beta={learnt}, input_scale={self.input_scale!r}"
 
+    def _arrays(self) -> dict[str, Any]:
+        """The parameters as a part of a `fastsnn_np.Network` has them."""
 
-class FastLIF(_Neurons):
+        def host(parameter: Tensor) -> Any:
+            return parameter.detach().cpu().numpy().copy()
+
+        return {
+            "weight": host(self.weight),
+            "bias": None if self.bias is None else host(self.bias),
+            "beta": host(self.clamped_beta()),
+            "input_scale": self.input_scale,
+        }
+
+    @classmethod
+    def _from_part(
+        cls,
+        part: _network.Layer | _network.Readout,
+        learn_beta: bool,
+        device: Any,
+        options: Mapping[str, Any],
+    ) -> Self:
+        """A module with the parameters of `part`, bit for bit."""
+        weight = asarray(part.weight, device)
+        shared: NeuronOptions = {
+            "bias": part.bias is not None,
+            "learn_beta": learn_beta,
+            "input_scale": part.input_scale,
+            "device": weight.device,
+            "dtype": weight.dtype,
+        }
+        make = cast(Any, cls)  # the layers' own __init__ takes keywords
+        module: Self = make(part.n_inputs, part.n_neurons, **shared, **options)
+        with torch.no_grad():
+            module.weight.copy_(weight)
+            if module.bias is not None:
+                module.bias.copy_(asarray(part.bias, device))
+            module.beta.copy_(asarray(part.beta, device))
+        return module
+
+
+class FastLIF(LeakyIntegrator):
     """Leaky integrate-and-fire neurons that fire at most once.
 
     Parameters
     ----------
     n_inputs, n_neurons : int
     tau, dt : float
-        Membrane time constant and step in ms, from which beta = exp(-dt / tau) starts.
+        Membrane time constant and step in ms, from which beta = exp(-dt / tau) starts;
+        10 and 1 unless given.
+    bias : bool
+        Whether there is a constant current per neuron; True unless given.
     learn_beta : bool
-        Whether beta is learnt.
+        Whether beta is learnt; True unless given.
     share_beta : bool
-        Whether the layer has one beta, and not one a neuron.
+        Whether the layer has one beta, and not one per neuron; False unless given.
     threshold : float
+        1 unless given.
     input_scale : {"unit", "normalised"}
-        Whether the current is multiplied by 1 or by 1 - beta.
+        Whether the current is multiplied by 1 or by 1 - beta; "unit" unless given.
     gradient, slope, surrogate
         As in `first_spike`.
+    device, dtype : optional
+        Where and as what the parameters are kept; Torch's defaults unless given.
     """
 
-    def __init__(
-        self,
-        n_inputs: int,
-        n_neurons: int,
-        *,
-        tau: float = _network.TAU_HIDDEN,
-        dt: float = 1.0,
-        bias: bool = True,
-        learn_beta: bool = True,
-        share_beta: bool = False,
-        threshold: float = 1.0,
-        input_scale: InputScale = "unit",
-        gradient: Gradient = "straight_through",
-        slope: float = 10.0,
-        surrogate: Surrogate = "fast_sigmoid",
-        device: Any = None,
-        dtype: torch.dtype | None = None,
-    ) -> None:
-        super().__init__(
-            n_inputs,
-            n_neurons,
-            tau=tau,
-            dt=dt,
-            bias=bias,
-            learn_beta=learn_beta,
-            share_beta=share_beta,
-            input_scale=input_scale,
-            device=device,
-            dtype=dtype,
-        )
-        check_gradient(gradient, slope, surrogate)
-        self.threshold, self.gradient = threshold, gradient
-        self.slope, self.surrogate = slope, surrogate
+    def __init__(self, n_inputs: int, n_neurons: int, **options: Unpack[FastOptions]) -> None:
+        options = complete(options, FAST, type(self).__name__)
+        super().__init__(n_inputs, n_neurons, options)
+        check_gradient(options["gradient"], options["slope"], options["surrogate"])
+        self.threshold = finite("threshold", options["threshold"])
+        self.slope = positive("slope", options["slope"])
+        self.gradient, self.surrogate = options["gradient"], options["surrogate"]
 
     def forward(self, x: Tensor, initial_potential: Tensor | None = None) -> Tensor:
         """Spikes (..., neurons, time), at most one along time, of inputs (..., inputs, time)."""
@@ -184,50 +209,67 @@ class FastLIF(_Neurons):
             surrogate=self.surrogate,
         )
 
+    def settings(self) -> dict[str, Any]:
+        return {
+            **super().settings(),
+            "threshold": self.threshold,
+            "gradient": self.gradient,
+            "slope": self.slope,
+            "surrogate": name_of(self.surrogate),
+        }
+
     def to_layer(self) -> _network.Layer:
         """The same parameters, bit for bit, as a `fastsnn_np.Layer` of NumPy arrays."""
-        return _network.Layer(**_arrays(self), threshold=self.threshold)
+        return _network.Layer(**self._arrays(), threshold=self.threshold)
+
+    @classmethod
+    def from_layer(
+        cls,
+        layer: _network.Layer,
+        *,
+        learn_beta: bool = True,
+        device: Any = None,
+        **options: Unpack[GradientOptions],
+    ) -> Self:
+        """A module with the parameters of a `fastsnn_np.Layer` of any library, bit for bit.
+
+        Parameters
+        ----------
+        layer : fastsnn_np.Layer
+            Without a bias it stays without one.
+        learn_beta : bool
+            Whether its betas, one per neuron, are learnt.
+        device : optional
+            Where the parameters go; Torch tensors stay where they are unless it is given.
+        gradient, slope, surrogate
+            As in `FastLIF`; they are no part of a `Layer`.
+
+        Examples
+        --------
+        >>> layer = FastLIF(3, 2, threshold=0.5).to_layer()
+        >>> FastLIF.from_layer(layer).threshold
+        0.5
+        """
+        more = {"threshold": layer.threshold, **options}
+        return cls._from_part(layer, learn_beta, device, more)
 
 
-class Readout(_Neurons):
+class Readout(LeakyIntegrator):
     """Neurons that never fire; their logits are the sum or maximum of the potential over time.
 
     Parameters
     ----------
     kind : {"sum", "max"}
-    n_inputs, n_neurons, tau, dt, learn_beta, share_beta, input_scale
-        As in `FastLIF`.
+        "sum" unless given.
+    n_inputs, n_neurons, tau, dt, bias, learn_beta, share_beta, input_scale, device, dtype
+        As in `FastLIF`, but that tau is 20 ms unless given.
     """
 
-    def __init__(
-        self,
-        n_inputs: int,
-        n_neurons: int,
-        *,
-        tau: float = _network.TAU_READOUT,
-        dt: float = 1.0,
-        bias: bool = True,
-        learn_beta: bool = True,
-        share_beta: bool = False,
-        kind: ReadoutKind = "sum",
-        input_scale: InputScale = "unit",
-        device: Any = None,
-        dtype: torch.dtype | None = None,
-    ) -> None:
-        super().__init__(
-            n_inputs,
-            n_neurons,
-            tau=tau,
-            dt=dt,
-            bias=bias,
-            learn_beta=learn_beta,
-            share_beta=share_beta,
-            input_scale=input_scale,
-            device=device,
-            dtype=dtype,
-        )
-        check_option("kind", kind, ReadoutKind)
-        self.kind = kind
+    def __init__(self, n_inputs: int, n_neurons: int, **options: Unpack[ReadoutOptions]) -> None:
+        options = complete(options, READOUT, type(self).__name__)
+        super().__init__(n_inputs, n_neurons, options)
+        check_option("kind", options["kind"], ReadoutKind)
+        self.kind = options["kind"]
 
     def forward(self, x: Tensor, initial_potential: Tensor | None = None) -> Tensor:
         """Logits (..., classes) of inputs (..., inputs, time)."""
@@ -235,21 +277,23 @@ class Readout(_Neurons):
         # Torch's amax shares a tied maximum's gradient out; its first step should have it all.
         return v.sum(-1) if self.kind == "sum" else v.max(-1).values
 
+    def settings(self) -> dict[str, Any]:
+        return {**super().settings(), "kind": self.kind}
+
     def to_readout(self) -> _network.Readout:
         """The same parameters, bit for bit, as a `fastsnn_np.Readout` of NumPy arrays."""
-        return _network.Readout(**_arrays(self), kind=self.kind)
+        return _network.Readout(**self._arrays(), kind=self.kind)
 
-
-def checked_sizes(sizes: Any) -> list[int]:
-    """Numbers of inputs, of neurons in each hidden layer, and of classes."""
-    sizes = [int(n) for n in sizes]
-    if len(sizes) < 2:
-        raise ValueError(f"sizes must name at least inputs and classes, got {sizes}")
-    return sizes
+    @classmethod
+    def from_readout(
+        cls, readout: _network.Readout, *, learn_beta: bool = True, device: Any = None
+    ) -> Self:
+        """A module with the parameters of a `fastsnn_np.Readout`; see `FastLIF.from_layer`."""
+        return cls._from_part(readout, learn_beta, device, {"kind": readout.kind})
 
 
 def as_dense(x: Tensor | SpikeTimes | Events, weight: Tensor) -> Tensor:
-    """A batch as a dense train in the dtype of `weight`; NumPy's goes to its device."""
+    """A batch of spikes as a dense tensor in the dtype of `weight`; NumPy's go to its device."""
     dense = x
     if isinstance(x, SpikeTimes):
         times = x.times if isinstance(x.times, Tensor) else asarray(x.times, weight.device)
@@ -259,8 +303,19 @@ def as_dense(x: Tensor | SpikeTimes | Events, weight: Tensor) -> Tensor:
     return cast(Tensor, dense)
 
 
-class _Inside(torch.autograd.Function):
-    """beta held inside (0, 1), with the gradient passed on so that it can come back."""
+def name_of(surrogate: Any) -> str:
+    """A surrogate's name; that of the function or of the class if it is a callable."""
+    if isinstance(surrogate, str):
+        return surrogate
+    named = surrogate if isinstance(surrogate, FunctionType) else type(surrogate)
+    return str(named.__qualname__)
+
+
+class _ClampedBeta(torch.autograd.Function):
+    """beta clamped to the inside of (0, 1), the gradient passed straight through.
+
+    So an optimiser that has moved it outside can bring it back.
+    """
 
     @staticmethod
     def forward(ctx: Any, beta: Tensor) -> Tensor:
@@ -270,15 +325,3 @@ class _Inside(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> Tensor:
         return grads[0]
-
-
-def _arrays(module: _Neurons) -> dict[str, Any]:
-    def host(parameter: Tensor) -> Any:
-        return parameter.detach().cpu().numpy().copy()
-
-    return {
-        "weight": host(module.weight),
-        "bias": None if module.bias is None else host(module.bias),
-        "beta": host(module.inside_beta()),
-        "input_scale": module.input_scale,
-    }

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, Unpack
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from .. import network as _network
-from .._decay import InputScale
+from .._checks import finite, positive
 from .._layer import ReadoutKind
 from ..spikes import Events, SpikeTimes
-from .functional import Surrogate, check_gradient, spike
-from .modules import Activity, Readout, _Neurons, as_dense, checked_sizes
+from ._model import Model, checked_sizes
+from ._options import STANDARD, StandardOptions, complete, for_readout
+from .functional import check_gradient, spike
+from .modules import Activity, LeakyIntegrator, Readout, as_dense, name_of
 
 
-class StandardLIF(_Neurons):
+class StandardLIF(LeakyIntegrator):
     """Leaky integrate-and-fire neurons that may fire at every step.
 
     V[t+1] = beta V[t] + scale I[t+1] - theta S[t] (eq. 2): the reset, by subtraction, is felt one
@@ -23,10 +26,12 @@ class StandardLIF(_Neurons):
 
     Parameters
     ----------
-    n_inputs, n_neurons, tau, dt, learn_beta, share_beta, threshold, input_scale
+    n_inputs, n_neurons, tau, dt, bias, share_beta, threshold, device, dtype
         As in `FastLIF`.
+    learn_beta, input_scale
+        As in `FastLIF`, but that `learn_beta` is False and `input_scale` "normalised" unless given.
     slope, surrogate
-        As in `spike`.
+        As in `spike`; the slope is 100 unless given.
     detach_reset : bool
         Whether gradients stop at the reset; the paper does not say, and by default they go through.
     single_spike : bool
@@ -39,44 +44,19 @@ class StandardLIF(_Neurons):
     torch.Size([1, 2, 5])
     """
 
-    def __init__(
-        self,
-        n_inputs: int,
-        n_neurons: int,
-        *,
-        tau: float = _network.TAU_HIDDEN,
-        dt: float = 1.0,
-        bias: bool = True,
-        learn_beta: bool = False,
-        share_beta: bool = False,
-        threshold: float = 1.0,
-        input_scale: InputScale = "normalised",
-        slope: float = 100.0,
-        surrogate: Surrogate = "fast_sigmoid",
-        detach_reset: bool = False,
-        single_spike: bool = False,
-        device: Any = None,
-        dtype: torch.dtype | None = None,
-    ) -> None:
-        super().__init__(
-            n_inputs,
-            n_neurons,
-            tau=tau,
-            dt=dt,
-            bias=bias,
-            learn_beta=learn_beta,
-            share_beta=share_beta,
-            input_scale=input_scale,
-            device=device,
-            dtype=dtype,
-        )
-        check_gradient("paper", slope, surrogate)
-        self.threshold, self.slope, self.surrogate = threshold, slope, surrogate
-        self.detach_reset, self.single_spike = detach_reset, single_spike
+    def __init__(self, n_inputs: int, n_neurons: int, **options: Unpack[StandardOptions]) -> None:
+        options = complete(options, STANDARD, type(self).__name__)
+        super().__init__(n_inputs, n_neurons, options)
+        check_gradient("paper", options["slope"], options["surrogate"])
+        self.threshold = finite("threshold", options["threshold"])
+        self.slope = positive("slope", options["slope"])
+        self.surrogate = options["surrogate"]
+        self.detach_reset = options["detach_reset"]
+        self.single_spike = options["single_spike"]
 
     def forward(self, x: Tensor, initial_potential: Tensor | None = None) -> Tensor:
         """Spikes (..., neurons, time) of inputs (..., inputs, time)."""
-        beta = self.inside_beta()
+        beta = self.clamped_beta()
         current = self.current(x)
         if self.input_scale == "normalised":
             current = current * (1 - beta)[:, None]
@@ -84,7 +64,7 @@ class StandardLIF(_Neurons):
         # not indexing, whose backward pass would fill a whole tensor of zeros at every step.
         steps = current.movedim(-1, 0).contiguous().unbind(0)
         v = torch.zeros_like(steps[0]) if initial_potential is None else initial_potential
-        run = self._once if self.single_spike else self._with_reset
+        run = self._silenced if self.single_spike else self._with_reset
         return torch.stack(run(steps, v, beta)).movedim(0, -1)
 
     def _with_reset(self, steps: Any, v: Tensor, beta: Tensor) -> list[Tensor]:
@@ -97,7 +77,7 @@ class StandardLIF(_Neurons):
             reset = reset if self.threshold == 1 else self.threshold * reset
         return spikes
 
-    def _once(self, steps: Any, v: Tensor, beta: Tensor) -> list[Tensor]:
+    def _silenced(self, steps: Any, v: Tensor, beta: Tensor) -> list[Tensor]:
         spikes, silent = [], torch.ones_like(steps[0])
         for current in steps:
             v = beta * v + current
@@ -106,19 +86,31 @@ class StandardLIF(_Neurons):
             spikes.append(s)
         return spikes
 
+    def settings(self) -> dict[str, Any]:
+        return {
+            **super().settings(),
+            "threshold": self.threshold,
+            "slope": self.slope,
+            "surrogate": name_of(self.surrogate),
+            "detach_reset": self.detach_reset,
+            "single_spike": self.single_spike,
+        }
 
-class StandardSNN(nn.Module):
+
+class StandardSNN(Model):
     """Hidden layers of `StandardLIF` and a `Readout`: the paper's baseline, with its defaults.
 
     Parameters
     ----------
     sizes : sequence of int
         Inputs, neurons of each hidden layer, classes.
-    tau, tau_readout, dt : float
-        In ms.
+    tau_readout : float
+        Time constant of the readout in ms.
     readout : {"max", "sum"}
-    learn_beta, share_beta, threshold, input_scale, slope, surrogate, detach_reset, single_spike
-        As in `StandardLIF`, for every layer.
+    tau, dt, bias, learn_beta, share_beta, threshold, input_scale, slope, surrogate, detach_reset,
+    single_spike, device, dtype
+        As in `StandardLIF`, for every hidden layer; and for the readout what it has of them, but
+        tau.
 
     Examples
     --------
@@ -128,37 +120,20 @@ class StandardSNN(nn.Module):
 
     def __init__(
         self,
-        sizes: Any,
+        sizes: Sequence[int],
         *,
-        tau: float = _network.TAU_HIDDEN,
         tau_readout: float = _network.TAU_READOUT,
-        dt: float = 1.0,
-        bias: bool = True,
         readout: ReadoutKind = "max",
-        learn_beta: bool = False,
-        share_beta: bool = False,
-        input_scale: InputScale = "normalised",
-        device: Any = None,
-        dtype: torch.dtype | None = None,
-        **spiking: Any,
+        **options: Unpack[StandardOptions],
     ) -> None:
-        super().__init__()
+        options = complete(options, STANDARD, type(self).__name__)
         sizes = checked_sizes(sizes)
-        shared: dict[str, Any] = {
-            "dt": dt,
-            "bias": bias,
-            "learn_beta": learn_beta,
-            "share_beta": share_beta,
-            "input_scale": input_scale,
-            "device": device,
-            "dtype": dtype,
-        }
-        self.layers = nn.ModuleList(
-            StandardLIF(n_in, n_out, tau=tau, **shared, **spiking)
+        hidden = [
+            StandardLIF(n_in, n_out, **options)
             for n_in, n_out in zip(sizes[:-2], sizes[1:-1], strict=True)
-        )
-        self.readout = Readout(*sizes[-2:], tau=tau_readout, kind=readout, **shared)
-        self.sizes, self.dt = sizes, dt
+        ]
+        last = Readout(*sizes[-2:], **for_readout(options, tau_readout, readout))
+        super().__init__(hidden, last, options["dt"])
 
     def forward(self, x: Tensor | SpikeTimes | Events, *, return_activity: bool = False) -> Any:
         """Logits (batch, classes) of inputs (batch, inputs, time), dense or sparse.

@@ -1,0 +1,1 @@
+"""A command each: its name, its options, and what it measures."""

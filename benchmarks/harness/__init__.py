@@ -1,0 +1,1 @@
+"""How things are measured, whatever they are: rows, turns, timers, processes, sessions."""

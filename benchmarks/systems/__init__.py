@@ -1,0 +1,1 @@
+"""What is compared: our engines, the paper's code, other libraries, and their tasks."""

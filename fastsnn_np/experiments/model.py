@@ -1,0 +1,82 @@
+"""A recipe's network: with fresh weights, or as a run has left it in its folder."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from .._storage import replacing
+from ..network import Network
+from ..torch._model import Model
+from ..torch._options import FastOptions, StandardOptions
+from ..torch.fast_snn import FastSNN
+from ..torch.standard_snn import StandardSNN
+from .recipe import Recipe
+
+RECIPE = "recipe.json"
+_NETWORK, _STATE = "network.safetensors", "model.safetensors"
+
+
+def build_model(recipe: Recipe, n_inputs: int, n_classes: int) -> FastSNN | StandardSNN:
+    """The recipe's network, with fresh weights from Torch's global generator.
+
+    Examples
+    --------
+    >>> from fastsnn_np.experiments import load_recipe
+    >>> build_model(load_recipe("paper", "shd"), 700, 20).sizes
+    (700, 200, 20)
+    """
+    sizes = [n_inputs, *recipe.hidden, n_classes]
+    shared: dict[str, Any] = {
+        "tau_readout": recipe.tau_readout,
+        "readout": recipe.readout,
+        "dtype": torch.float64 if recipe.precision == "64-true" else torch.float32,
+    }
+    if recipe.model == "standard":
+        return StandardSNN(sizes, **shared, **named(recipe, StandardOptions))
+    return FastSNN(sizes, dropout=recipe.dropout, **shared, **named(recipe, FastOptions))
+
+
+def save_model(model: Model, folder: Path) -> None:
+    """Write a trained model: a `FastSNN` as a network, any other as its parameters by name."""
+    if isinstance(model, FastSNN):
+        model.to_network().save(folder / _NETWORK)
+        return
+    from safetensors.torch import save_file
+
+    with replacing(folder / _STATE) as temporary:
+        save_file({k: v.contiguous() for k, v in model.state_dict().items()}, temporary)
+
+
+def load_model(folder: str | os.PathLike[str]) -> FastSNN | StandardSNN:
+    """The trained model that `run_experiment` has left in `folder`.
+
+    Raises
+    ------
+    OSError, ValueError
+        If the folder holds no finished run, or one of its files is damaged.
+    """
+    folder = Path(folder)
+    content = json.loads((folder / RECIPE).read_text(encoding="utf-8"))
+    recipe = Recipe(**{name: value for name, value in content.items() if name != "seed"})
+    if recipe.model == "fast":
+        network = Network.load(folder / _NETWORK)
+        state = FastSNN.from_network(network, learn_beta=recipe.learn_beta).state_dict()
+    else:
+        from safetensors.torch import load_file
+
+        state = load_file(folder / _STATE)
+    n_inputs, n_classes = state["layers.0.weight"].shape[1], len(state["readout.weight"])
+    model = build_model(recipe, n_inputs, n_classes)
+    model.load_state_dict(state)
+    return model.eval()
+
+
+def named(recipe: Recipe, options: Any) -> dict[str, Any]:
+    """The values in the recipe of the options that a `TypedDict` names."""
+    names = options.__optional_keys__
+    return {name: value for name, value in recipe.as_dict().items() if name in names}

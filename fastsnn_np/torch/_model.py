@@ -1,0 +1,86 @@
+"""What `fit` trains: the type that `FastSNN` and `StandardSNN` share."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor, nn
+
+from .._checks import is_whole, positive
+from ..spikes import Events, SpikeTimes
+from .modules import LeakyIntegrator, Readout
+
+
+class Model(nn.Module):
+    """Hidden layers and a readout, from spikes to logits.
+
+    Parameters
+    ----------
+    hidden : sequence of LeakyIntegrator
+        The hidden layers, from the input on.
+    readout : Readout
+    dt : float
+        The step in ms, positive.
+
+    Raises
+    ------
+    ValueError
+        If the layers do not fit one another, or are of different dtypes or devices.
+    """
+
+    readout: Readout
+    dropout: float = 0.0  #: probability that a hidden neuron's spike is dropped in training
+    skip: bool = False  #: whether hidden layers pass their inputs on beside their spikes
+
+    def __init__(self, hidden: list[Any], readout: Readout, dt: float) -> None:
+        super().__init__()
+        _check_chain([*hidden, readout])
+        self.layers, self.readout = nn.ModuleList(hidden), readout
+        self.dt = positive("dt", dt, "ms")
+
+    def forward(self, x: Tensor | SpikeTimes | Events, *, return_activity: bool = False) -> Any:
+        """Logits (batch, classes), and with `return_activity` the `Activity` of hidden layers."""
+        raise NotImplementedError
+
+    def hidden(self) -> list[Any]:
+        """The hidden layers, from the input on."""
+        return list(self.layers)
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """Number of inputs, of neurons in each hidden layer, and of classes."""
+        weights = [part.weight for part in (*self.hidden(), self.readout)]
+        return (weights[0].shape[1], *[weight.shape[0] for weight in weights])
+
+    def architecture(self) -> dict[str, Any]:
+        """What two models must share for the parameters of one to mean the same in the other."""
+        found: dict[str, Any] = {"model": type(self).__name__, "sizes": list(self.sizes)}
+        named = [(f"layers.{i}", layer) for i, layer in enumerate(self.hidden())]
+        for name, part in (*named, ("readout", self.readout)):
+            found |= {f"{name}.{key}": value for key, value in part.settings().items()}
+        return {**found, "skip": self.skip, "dropout": self.dropout}
+
+
+def checked_sizes(sizes: Any) -> list[int]:
+    """Numbers of inputs, of neurons in each hidden layer, and of classes."""
+    sizes = list(sizes)
+    if any(isinstance(size, nn.Module) for size in sizes):
+        raise TypeError("sizes are whole numbers; FastSNN.from_modules(...) takes modules")
+    if len(sizes) < 2 or not all(is_whole(size) and size >= 1 for size in sizes):
+        raise ValueError(
+            "sizes must name at least inputs and classes, in whole numbers of at least 1, "
+            f"got {sizes}"
+        )
+    return list(map(int, sizes))
+
+
+def _check_chain(parts: list[LeakyIntegrator]) -> None:
+    for i, (below, above) in enumerate(zip(parts[:-1], parts[1:], strict=True)):
+        if above.weight.shape[1] != below.weight.shape[0]:
+            raise ValueError(
+                f"layer {i} has {below.weight.shape[0]} neurons and layer {i + 1} expects "
+                f"{above.weight.shape[1]} inputs"
+            )
+    kinds = {f"{part.weight.dtype} on {part.weight.device}" for part in parts}
+    if len(kinds) > 1:
+        raise ValueError(f"the modules are not alike: {' and '.join(sorted(kinds))}")
