@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from fastsnn_np._namespace import Array
-
-if TYPE_CHECKING:
-    from fastsnn_np.backends.event.cuda import Kernels
+from fastsnn_np.backends._cuda import Kernels
 
 
 def _nothing_tracked(x: Array) -> bool:

@@ -9,8 +9,8 @@ from typing import Any
 import cupy
 
 from fastsnn_np._namespace import is_torch, to_numpy
+from fastsnn_np.backends import _cuda as cuda
 from fastsnn_np.backends._record import Backend
-from fastsnn_np.backends.event import cuda
 
 
 def version() -> str:

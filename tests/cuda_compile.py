@@ -14,7 +14,7 @@ import tempfile
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from fastsnn_np.backends.event import cuda
+from fastsnn_np.backends import _cuda as cuda
 
 TARGETS = (75, 80, 86, 89, 90, 100, 120)  # of Turing, the oldest that CuPy takes, to Blackwell
 REALS = ("float32", "float64")

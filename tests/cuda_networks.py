@@ -15,7 +15,7 @@ from cuda_emulator import SANITIZERS, Emulator
 import fastsnn_np as fs
 from fastsnn_np import backends
 from fastsnn_np._engine import LayerOptions, ReadoutOptions
-from fastsnn_np.backends.event import cuda
+from fastsnn_np.backends import _cuda as cuda
 from fastsnn_np.backends.event.cuda_engine import CudaDense, CudaEvents
 
 FORMS = ("times", "events", "values")

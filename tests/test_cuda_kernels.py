@@ -18,7 +18,8 @@ from cuda_emulator import Emulator
 
 import fastsnn_np as fs
 from fastsnn_np import agreement
-from fastsnn_np.backends.event import cuda, layers
+from fastsnn_np.backends import _cuda as cuda
+from fastsnn_np.backends.event import layers
 from fastsnn_np.backends.event.cuda_engine import CudaDense, CudaEvents
 
 pytestmark = [

@@ -5,7 +5,7 @@ from __future__ import annotations
 import cuda_compile
 import pytest
 
-from fastsnn_np.backends.event import cuda
+from fastsnn_np.backends import _cuda as cuda
 
 pytestmark = [
     pytest.mark.backend("cupy"),

@@ -5,7 +5,7 @@ import pathlib
 import numpy as np
 
 import fastsnn_np as fs
-from fastsnn_np.backends.event import cuda
+from fastsnn_np.backends import _cuda as cuda
 from fastsnn_np.encoding import latency
 
 assert "site-packages" in fs.__file__, fs.__file__

@@ -16,7 +16,7 @@ from fastsnn_np._engine import LayerOptions, PreparedLayer, PreparedReadout, Rea
 from fastsnn_np._layer import LayerOutput, ReadoutOutput
 from fastsnn_np._namespace import Array, as_dtype, as_parameter, device_of, float_dtype, namespace
 from fastsnn_np.backends import Backend
-from fastsnn_np.backends.event.cuda import Kernels
+from fastsnn_np.backends._cuda import Kernels
 from fastsnn_np.spikes import Events, SpikeTimes
 
 

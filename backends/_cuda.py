@@ -17,7 +17,7 @@ import numpy as np
 
 from fastsnn_np._namespace import Array
 
-SOURCE = Path(__file__).with_name("event.cu")
+SOURCE = Path(__file__).parent / "event" / "event.cu"
 #: threads a block: two warps, so that a batch of one still spreads over the GPU
 BLOCK = 64
 #: Density up to which `Events` are computed as events, derived and not yet measured. With density d
