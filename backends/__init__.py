@@ -47,7 +47,7 @@ CAPABILITIES = {
     "torch": Capability(
         "Torch",
         ("cpu", "cuda", "any other of Torch"),
-        ("dense", "event on the CPU"),
+        ("dense", "event on cpu and cuda"),
         trains=True,
     ),
     "cupy": Capability("CuPy", ("cuda",), ("dense kernel", "event"), trains=False),

@@ -46,6 +46,8 @@ class Backend:
     fft_convolve: Callable[..., Array] | None = None
     #: ``scatter_add(xp, size, index, values, device)``: a vector of sums by index
     scatter_add: Callable[..., Array] | None = None
+    #: the matrix product where the library's own may be less precise than its dtype
+    exact_matmul: Callable[[Array, Array], Array] | None = None
     #: whether a gradient is wanted of an array, which kernels would lose
     tracks_gradients: Callable[[Array], bool] = _nothing_tracked
     #: "array api" for the core as it is, "fused" for decay and first spike in one kernel
@@ -54,7 +56,7 @@ class Backend:
     event: Literal["numba"] | None = None
     #: ``cuda(like)``: the event engine's kernels where `like` lies on an NVIDIA GPU, else None
     cuda: Callable[[Array], Kernels | None] | None = None
-    #: density up to which `Events` are computed as events, and above as a dense product
-    densest_sparse: float = 1.0
+    #: density up to which `Events` on such a GPU are computed as events, and not as a product
+    densest_on_gpu: float = 1.0
     #: density up to which a dense input is computed as events; 0 for never
     densest_events: float = 0.0

@@ -101,5 +101,5 @@ BACKEND = Backend(
     scatter_add=scatter_add,
     dense="fused",
     cuda=kernels,
-    densest_sparse=cuda.DENSEST,
+    densest_on_gpu=cuda.DENSEST,
 )

@@ -33,7 +33,12 @@ def kernels_of(emulator: Emulator, seed: int = 0) -> cuda.Kernels:
 def backend_of(kernels: cuda.Kernels) -> backends.Backend:
     """A backend whose arrays are NumPy's and whose GPU is the emulator."""
     return backends.Backend(
-        "emulated", lambda: "", list, np.asarray, cuda=lambda like: kernels, dense="fused"
+        "emulated",
+        version=lambda: "",
+        devices=list,
+        asarray=lambda x, device=None: np.asarray(x),
+        dense="fused",
+        cuda=lambda like: kernels,
     )
 
 

@@ -42,6 +42,7 @@ class _Layer:
     def __init__(
         self,
         kernels: Kernels,
+        backend: Backend,
         weight: Array | None,
         bias: Array | None,
         options: LayerOptions | ReadoutOptions,
@@ -55,7 +56,7 @@ class _Layer:
             check_weights(weight, bias)
         check_option("input_scale", options.input_scale, InputScale)
         self.xp: Any = namespace(like=like)
-        self.kernels, self.neurons = kernels, neurons
+        self.kernels, self.neurons, self._asarray = kernels, neurons, backend.asarray
         self.dtype = float_dtype(self.xp, like=like)
         self.device = device_of(like)
         self.tiny = float(np.finfo(kernels.dtype).smallest_normal)
@@ -94,7 +95,7 @@ class _Layer:
                     values = values.astype(self.kernels.dtype, copy=False)
             finite = values is None or bool(np.isfinite(values).all())
             indptr, indices, values = (
-                None if a is None else self.xp.asarray(a, device=self.device)
+                None if a is None else self._asarray(a, self.device)
                 for a in (x.indptr, x.indices, values)
             )
             return (indptr, indices, values), finite
@@ -255,7 +256,7 @@ def _laid_out(
     if kernels is None:
         raise ValueError(f"there are no CUDA kernels for arrays of {backend.name} on this device")
     neurons = int(x.shape[-2] if weight is None else weight.shape[0])
-    return _Layer(kernels, weight, bias, options, neurons=neurons, like=like)
+    return _Layer(kernels, backend, weight, bias, options, neurons=neurons, like=like)
 
 
 def _current(own: _Layer, weight: Array | None, x: Array) -> Array:

@@ -84,17 +84,20 @@ def by_density(x: Any, choice: Choice, backend: Backend) -> Choice:
     return Choice("event" if sparse else choice.first, choice.rest, why)
 
 
-def events_by_density(x: Any, sparse: Choice, dense: Choice, backend: Backend) -> Choice:
-    """The choice for sparse input on a GPU: `Events` of some density go as dense input does."""
-    if backend.densest_sparse >= 1 or sparse.first == dense.first or not isinstance(x, Events):
+def events_by_density(
+    x: Any, sparse: Choice, dense: Choice, backend: Backend, weight: Array
+) -> Choice:
+    """The choice for sparse input: on a GPU, `Events` of some density go as dense input does."""
+    same = sparse.first == dense.first
+    if same or not isinstance(x, Events) or not _on_gpu(backend, weight):
         return sparse
     shape = shape_of(x)
     density = x.n_events / max(shape.batch * shape.neurons * shape.steps, 1)
-    if density <= backend.densest_sparse:
+    if density <= backend.densest_on_gpu:
         return sparse
     return dense._replace(
         why=f"x is sparse, but of density {density:.1%}: computed as a matrix product "
-        f"(events up to {backend.densest_sparse:.0%})"
+        f"(events up to {backend.densest_on_gpu:.0%})"
     )
 
 
@@ -137,7 +140,8 @@ def _why_not_event(backend: Backend, weights: tuple[Array, ...], method: str) ->
         return f"method={method!r} is for the dense core"
     device = str(device_of(weights[0]))
     if device != "cpu" and not _on_gpu(backend, weights[0]):
-        return f"it runs on the CPU, and the network is on {device}"
+        cupy = ", or with CuPy on an NVIDIA GPU" if device.startswith("cuda") else ""
+        return f"it runs on the CPU{cupy}, and the network is on {device}"
     if any(backend.tracks_gradients(weight) for weight in weights):
         return "gradients of the weights are wanted, which fastsnn_np.torch.FastSNN computes"
     return None

@@ -74,7 +74,9 @@ class Prepared:
     def _choice(self, x: Any) -> Choice:
         choice = self._for_dense
         if isinstance(x, (SpikeTimes, Events)):
-            choice = events_by_density(x, self._for_sparse, self._for_dense, self._backend)
+            choice = events_by_density(
+                x, self._for_sparse, self._for_dense, self._backend, self.network.readout.weight
+            )
         elif self._by_density:
             choice = by_density(x, choice, self._backend)
             _log.info(choice.why)
