@@ -55,8 +55,13 @@ def run_tests(session: nox.Session, *arguments: str, **options: Any) -> None:
 @nox.session
 @nox.parametrize("backend", BACKENDS, ids=BACKENDS)
 def tests(session: nox.Session, backend: str) -> None:
-    """The tests of one backend; numpy also runs those that belong to none."""
-    install(session, backend)
+    """The tests of one backend; numpy also runs those that belong to none.
+
+    cupy runs on the GPU, or where there is none on a stand-in, and its header says which.
+    """
+    # CUDA's libraries are a gigabyte, and of use to a GPU only
+    extras = "[cupy]" if backend == "cupy" and shutil.which("nvidia-smi") else ""
+    install(session, backend, extras=extras)
     run_tests(session, f"--backend={backend}", *session.posargs)
 
 
@@ -132,6 +137,13 @@ def lint(session: nox.Session) -> None:
     session.run("ruff", "format", "--check")
     session.run("lint-imports")
     session.run("mypy")
+
+
+@nox.session
+def resolve(session: nox.Session) -> None:
+    """pip's word on every extra beside Torch for the CPU, CUDA 12 and CUDA 13; minutes."""
+    session.install("pip>=24")
+    session.run("python", "tests/resolve_extras.py", *session.posargs)
 
 
 @nox.session

@@ -13,6 +13,7 @@ from types import ModuleType
 from typing import Any
 
 from fastsnn_np._namespace import library_name, namespace
+from fastsnn_np.backends._cupy_advice import advice
 from fastsnn_np.backends._record import Backend
 
 if __name__ != "fastsnn_np.backends":
@@ -62,11 +63,13 @@ class Status:
     version: str | None
     devices: tuple[str, ...]
     error: str | None  #: the library's own import or driver error
+    advice: str | None = None  #: what to do about it, where that is known
 
     def __str__(self) -> str:
         version = self.version or "-"
         if self.error is not None:
-            return f"{self.name:<6} {version:<12} not usable: {self.error}"
+            advice = "" if self.advice is None else f" -> {self.advice}"
+            return f"{self.name:<6} {version:<12} not usable: {self.error}{advice}"
         return f"{self.name:<6} {version:<12} {', '.join(self.devices)}"
 
 
@@ -123,7 +126,8 @@ def status(name: str) -> Status:
         return Status(name, version, tuple(backend.devices()), None)
     except Exception as error:  # a broken driver raises anything; it is shown, not hidden
         first_line = (str(error).strip() or "no message").splitlines()[0]
-        return Status(name, version, (), f"{type(error).__name__}: {first_line}")
+        what_to_do = advice(error) if name == "cupy" else None
+        return Status(name, version, (), f"{type(error).__name__}: {first_line}", what_to_do)
 
 
 def available() -> tuple[str, ...]:

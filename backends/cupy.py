@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 from typing import Any
 
 import cupy
 
 from fastsnn_np._namespace import is_torch, to_numpy
-from fastsnn_np.backends import _cuda as cuda
+from fastsnn_np.backends import _cuda, _cuda_cupy
 from fastsnn_np.backends._record import Backend
 
 
@@ -18,11 +17,13 @@ def version() -> str:
 
 
 def devices() -> list[str]:
-    # getDeviceCount raises CuPy's own error where there is no driver; CuPy imports without one.
+    """One line per GPU, on which a kernel and a product were tried: CuPy imports without them."""
     names = []
     for i in range(cupy.cuda.runtime.getDeviceCount()):
         name = cupy.cuda.runtime.getDeviceProperties(i)["name"]
-        names.append(f"cuda:{i} {name.decode() if isinstance(name, bytes) else name}")
+        with cupy.cuda.Device(i):
+            versions = _cuda_cupy.tried()
+        names.append(f"cuda:{i} {name.decode() if isinstance(name, bytes) else name} ({versions})")
     return names
 
 
@@ -41,10 +42,9 @@ def home(x: Any) -> Any:
 
 
 def asarray(x: Any, device: Any = None) -> Any:
-    """`x` of any library as a CuPy array.
+    """`x` of any library as a CuPy array on `device` ("cuda", "cuda:1", 1 or CuPy's own).
 
-    It goes to `device` ("cuda", "cuda:1", 1 or CuPy's own); unless that is given, it stays on the
-    GPU where it is, or goes from the host to the current one.
+    Unless that is given, it stays on its GPU, or goes from the host to the current one.
     """
     with on(home(x) if device is None else device):
         if is_torch(x) and x.is_cuda:
@@ -74,22 +74,6 @@ def scatter_add(xp: Any, size: int, index: Any, values: Any, device: Any) -> Any
     return out
 
 
-def kernels(like: Any) -> cuda.Kernels:
-    """The event engine's kernels for float64 arrays, or float32 for all others."""
-    return _kernels("float64" if like.dtype == cupy.float64 else "float32")
-
-
-@functools.cache
-def _kernels(dtype: str) -> cuda.Kernels:
-    module = cupy.RawModule(code=cuda.SOURCE.read_text(), options=cuda.options(dtype))
-    named = functools.cache(module.get_function)
-
-    def launch(name: str, grid: Any, block: Any, args: Any) -> None:
-        named(name)(grid, block, args)
-
-    return cuda.Kernels(dtype, launch, lambda array: array, cupy.ascontiguousarray)
-
-
 BACKEND = Backend(
     "cupy",
     version,
@@ -100,6 +84,6 @@ BACKEND = Backend(
     fft_convolve=fft_convolve,
     scatter_add=scatter_add,
     dense="fused",
-    cuda=kernels,
-    densest_on_gpu=cuda.DENSEST,
+    cuda=_cuda_cupy.kernels,
+    densest_on_gpu=_cuda.DENSEST,
 )

@@ -284,6 +284,11 @@ def install(version: str) -> Any:
     for name in ("cupyx", "cupyx.scipy", "cupyx.scipy.signal"):
         found[name] = types.ModuleType(name)
     found["cupyx.scipy.signal"].fftconvolve = fftconvolve  # type: ignore[attr-defined]
+    for name in ("cupy_backends", "cupy_backends.cuda", "cupy_backends.cuda.libs"):
+        found[name] = types.ModuleType(name)
+    found["cupy_backends.cuda.libs"].cublas = types.SimpleNamespace(  # type: ignore[attr-defined]
+        getVersion=lambda handle: 120_900
+    )
     MODULE.__version__ = f"{version} (stand-in)"
     MODULE.__getattr__ = _missing
     MODULE.__all__ = [name for name in vars(MODULE) if not name.startswith("_")]

@@ -57,9 +57,9 @@ def forward(
         A device of that backend, such as ``"cuda:1"``; only with `backend`.
     engine : {"auto", "dense", "event"}
         How layers are computed: "dense" by matrix products, on any arrays; "event" at a cost that
-        follows the spikes, on NumPy arrays and on Torch tensors on the CPU. "auto" takes the event
-        engine for `SpikeTimes` and `Events` where it can, and the dense one otherwise;
-        ``backend="numba"`` also for a dense `x` with few non-zero entries.
+        follows the spikes, on NumPy arrays, on Torch tensors on the CPU, and on an NVIDIA GPU by
+        CuPy or Torch. "auto" takes the event engine for `SpikeTimes` and `Events` where it can, and
+        the dense one otherwise; ``backend="numba"`` also for a dense `x` with few non-zero entries.
         ``result.engine`` says which it was.
     layout : {"bnt", "btn", "tbn"}
         Order of the axes of a dense `x`: b is the batch, n the neurons, t the time.
