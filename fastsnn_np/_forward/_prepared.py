@@ -17,6 +17,7 @@ from ._choice import Choice, by_density, choose, engine_named, events_by_density
 from ._results import Result, State, check_state
 
 _log = logging.getLogger("fastsnn_np")
+_FEWER = "forward(..., batch_size=...) computes fewer samples at a time"
 
 
 class Chosen(NamedTuple):
@@ -60,16 +61,24 @@ class Prepared:
         ------
         ValueError
             If a shape does not fit, or a NaN or infinity is met and the check is on.
+        MemoryError
+            If there is not enough memory; the message says how much was asked for.
         """
-        with self._backend.on(self._device):
-            x = self._placed(x)
-            batch, inputs, steps = shape_of(x)
-            check_neurons(inputs, self.network.sizes[0], "the network", steps=steps)
-            if state is not None:
-                check_state(state, batch, self.network.sizes[1:], len(self.network.layers))
-                namespace(weight=self.network.readout.weight, state=state.potentials[-1])
-            choice = self._choice(x)
-            return run(self._chain(choice), self._xp, x, steps, self.options, state)
+        try:
+            with self._backend.on(self._device):
+                return self._run(x, state)
+        except MemoryError as error:
+            raise MemoryError(f"{error}; {_FEWER}") from error
+
+    def _run(self, x: Array | SpikeTimes | Events, state: State | None) -> Result:
+        x = self._placed(x)
+        batch, inputs, steps = shape_of(x)
+        check_neurons(inputs, self.network.sizes[0], "the network", steps=steps)
+        if state is not None:
+            check_state(state, batch, self.network.sizes[1:], len(self.network.layers))
+            namespace(weight=self.network.readout.weight, state=state.potentials[-1])
+        choice = self._choice(x)
+        return run(self._chain(choice), self._xp, x, steps, self.options, state)
 
     def _choice(self, x: Any) -> Choice:
         choice = self._for_dense
