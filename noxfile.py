@@ -140,6 +140,23 @@ def lint(session: nox.Session) -> None:
 
 
 @nox.session
+def gpu(session: nox.Session) -> None:
+    """Everything that only a GPU can show, into gpu-report.md.
+
+    With -- --cuda12 on a driver that does not know CUDA 13, and then without Torch, whose build is
+    for that; with -- --rehearse on the stand-in CuPy, on a machine without a GPU.
+    """
+    options = [option for option in session.posargs if option != "--cuda12"]
+    if "--rehearse" in options:
+        install(session, "cupy", "torch")
+    else:
+        install(
+            session, "test", extras="[cupy]" if options != session.posargs else "[cupy13,torch]"
+        )
+    session.run("python", "tests/gpu_report.py", *options, env={"PYTHONPATH": "."})
+
+
+@nox.session
 def resolve(session: nox.Session) -> None:
     """pip's word on every extra beside Torch for the CPU, CUDA 12 and CUDA 13; minutes."""
     session.install("pip>=24")
