@@ -147,11 +147,10 @@ def pooled(dtype, emulator, seeds):
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_random_networks(dtype, emulators, record_property):
+def test_random_networks(dtype, emulators):
     """Spike times exactly outside the bound; potentials, logits and gradients to rounding."""
     found, worst = pooled(dtype, emulators[dtype], range(NETWORKS))
-    record_property("spike times", str(found))
-    record_property("worst", worst)
+    sys.stdout.write(f"{dtype}: {found} spike times; worst differences {worst}\n")  # pytest -rP
     assert found.neurons > 10_000 and found.ok, found
     assert within(worst, dtype), worst
 
