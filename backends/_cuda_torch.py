@@ -7,7 +7,6 @@ installed, since it keeps the result on disk; otherwise Torch's own compiler doe
 from __future__ import annotations
 
 import functools
-import importlib.util
 import logging
 from typing import Any
 
@@ -28,9 +27,11 @@ def kernels(like: torch.Tensor) -> cuda.Kernels | None:
 
 @functools.cache
 def _kernels(dtype: str, index: int) -> cuda.Kernels | None:
-    if importlib.util.find_spec("cupy") is not None:
+    try:
         launch = by_cupy(dtype, index)
-    else:
+    except ModuleNotFoundError as error:
+        if error.name != "cupy":
+            raise
         launch = by_torch(dtype, index)
     return None if launch is None else cuda.Kernels(dtype, launch, _pointer, _contiguous)
 
