@@ -123,6 +123,20 @@ def tests_machines(session: nox.Session) -> None:
 
 
 @nox.session
+def fuzz(session: nox.Session) -> None:
+    """A million random neurons per engine against the float64 reference; some minutes."""
+    install(session, "torch")
+    session.run("python", "tests/fuzz_agreement.py", *session.posargs)
+
+
+@nox.session
+def mutants(session: nox.Session) -> None:
+    """Plant faults in the algorithm's modules, one after the other: do the tests find them?"""
+    install(session, "torch", "numpy")
+    session.run("python", "tests/mutants.py", *session.posargs)
+
+
+@nox.session
 def demo(session: nox.Session) -> None:
     """Train on the shipped images, save, run every backend, print a table, write plots to demo/."""
     session.install(*CONSTRAINTS, "-e", ".[torch,plot]")

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
 
-from fastsnn_np._namespace import library_name, namespace
+from fastsnn_np._namespace import library_name, namespace, said
 from fastsnn_np.backends._cupy_advice import advice
 from fastsnn_np.backends._record import Backend
 
@@ -93,12 +93,14 @@ def get(name: str) -> Backend:
         case "cupy":
             from fastsnn_np.backends.cupy import BACKEND
         case _:
-            raise ValueError(f"no backend {name!r}; known: {', '.join(CAPABILITIES)}")
+            raise ValueError(f"no backend {said(name)}; known: {', '.join(CAPABILITIES)}")
     return BACKEND
 
 
 def of(xp: ModuleType) -> Backend:
     """The backend of arrays of the namespace `xp`: of any other library, one that adds nothing."""
+    if not isinstance(xp, ModuleType):
+        raise TypeError(f"xp must be an Array API namespace, a module, got {said(xp)}")
     name = library_name(xp)
     if name in CAPABILITIES:
         return get(name)
@@ -117,7 +119,7 @@ def beside(array: Any) -> AbstractContextManager[Any]:
 
 def status(name: str) -> Status:
     """Try a backend and tell what came of it; only a failing library is caught, and quoted."""
-    if name not in CAPABILITIES:
+    if not isinstance(name, str) or name not in CAPABILITIES:
         get(name)
     version = None
     try:

@@ -20,7 +20,7 @@ def devices() -> list[str]:
 
 def asarray(x: Any, device: Any = None) -> Any:
     """`x` of any library as a NumPy array; from a GPU this is a copy to the host."""
-    if device not in (None, "cpu"):
+    if device is not None and str(device) not in ("cpu", "cpu:0"):  # Torch's own are taken
         raise ValueError(f"NumPy arrays live on 'cpu', not on {device!r}")
     return to_numpy(x)
 

@@ -25,15 +25,25 @@ def devices() -> list[str]:
 def asarray(x: Any, device: Any = None) -> torch.Tensor:
     """`x` of any library as a tensor, on `device`, or where it is if that is a Torch device."""
     if isinstance(x, torch.Tensor):
-        return x if device is None else x.to(device)
+        return x if device is None else _moved(x, device)
     if is_cupy(x):
         tensor = torch.utils.dlpack.from_dlpack(x)
     else:
         host = to_numpy(x)
         # Torch shares memory with NumPy, cannot mark it read-only and takes no negative strides.
         shareable = host.flags.writeable and all(step >= 0 for step in host.strides)
-        tensor = torch.from_numpy(host if shareable else host.copy())
-    return tensor if device is None else tensor.to(device)
+        try:
+            tensor = torch.from_numpy(host if shareable else host.copy())
+        except TypeError as error:  # of text, objects, dates
+            raise TypeError(f"a tensor must hold numbers, got dtype {host.dtype}") from error
+    return tensor if device is None else _moved(tensor, device)
+
+
+def _moved(x: torch.Tensor, device: Any) -> torch.Tensor:
+    try:
+        return x.to(torch.device(device))  # to() would take a number for a dtype
+    except (RuntimeError, AssertionError, TypeError) as error:  # Torch's, of no such device
+        raise ValueError(f"device={device!r} cannot be used: {error}") from error
 
 
 def scatter_add(xp: Any, size: int, index: Any, values: Any, device: Any) -> torch.Tensor:

@@ -6,54 +6,125 @@ An error says what was wanted, what came and, where it is not obvious, what to d
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, get_args
 
 import numpy as np
 
-from ._namespace import Array, namespace
+from ._namespace import Array, is_array, namespace, no_array, said, to_numpy
+
+_ADDRESSES = 1 << 47  # bytes that a process can address
 
 
 def check_option(name: str, value: Any, allowed: Any) -> None:
     """Refuse a value that is none of a `Literal`'s."""
-    if value not in get_args(allowed):
+    if not isinstance(value, str) or value not in get_args(allowed):
         raise ValueError(
-            f"{name} must be one of {', '.join(map(repr, get_args(allowed)))}, got {value!r}"
+            f"{name} must be one of {', '.join(map(repr, get_args(allowed)))}, got {said(value)}"
         )
+
+
+def flag(name: str, value: Any) -> bool:
+    """True or False, Python's or NumPy's, as a plain bool."""
+    if not isinstance(value, (bool, np.bool_)):
+        raise TypeError(f"{name} must be True or False, got {said(value)}")
+    return bool(value)
 
 
 def positive(name: str, value: Any, unit: str = "") -> float:
     """A positive, finite number as a plain float; `unit` is named in the error."""
-    if not (is_number(value) and 0 < value < math.inf):
-        raise ValueError(f"{name} must be positive and finite{_of(unit)}, got {value!r}")
-    return float(value)
+    if not (is_number(value) and 0 < (number := as_float(value)) < math.inf):
+        raise ValueError(f"{name} must be positive and finite{_of(unit)}, got {said(value)}")
+    return number
 
 
 def not_negative(name: str, value: Any, unit: str = "") -> float:
     """A finite number of at least 0 as a plain float."""
-    if not (is_number(value) and 0 <= value < math.inf):
-        raise ValueError(f"{name} must be 0 or more and finite{_of(unit)}, got {value!r}")
-    return float(value)
+    if not (is_number(value) and 0 <= (number := as_float(value)) < math.inf):
+        raise ValueError(f"{name} must be 0 or more and finite{_of(unit)}, got {said(value)}")
+    return number
 
 
 def finite(name: str, value: Any) -> float:
     """A finite number as a plain float."""
-    if not (is_number(value) and math.isfinite(value)):
-        raise ValueError(f"{name} must be a finite number, got {value!r}")
-    return float(value)
+    if not (is_number(value) and math.isfinite(number := as_float(value))):
+        raise ValueError(f"{name} must be a finite number, got {said(value)}")
+    return number
 
 
 def fraction(name: str, value: Any) -> float:
     """A number in [0, 1) as a plain float."""
-    if not (is_number(value) and 0 <= value < 1):
-        raise ValueError(f"{name} must lie in [0, 1), got {value!r}")
-    return float(value)
+    if not (is_number(value) and 0 <= (number := as_float(value)) < 1):
+        raise ValueError(f"{name} must lie in [0, 1), got {said(value)}")
+    return number
 
 
-def whole(name: str, value: Any, *, at_least: int = 1) -> int:
+def probability(name: str, value: Any) -> float:
+    """A number in [0, 1] as a plain float."""
+    if not (is_number(value) and 0 <= (number := as_float(value)) <= 1):
+        raise ValueError(f"{name} is a probability in [0, 1], got {said(value)}")
+    return number
+
+
+def whole(name: str, value: Any, *, at_least: int = 1, below: int | None = None) -> int:
     """A whole number as a plain int."""
-    if not (is_whole(value) and value >= at_least):
-        raise ValueError(f"{name} must be a whole number of at least {at_least}, got {value!r}")
+    if not (is_whole(value) and value >= at_least and (below is None or value < below)):
+        bound = "" if below is None else f" and below {below}"
+        raise ValueError(
+            f"{name} must be a whole number of at least {at_least}{bound}, got {said(value)}"
+        )
     return int(value)
+
+
+def seeded(seed: Any, name: str = "seed") -> np.random.Generator:
+    """The generator itself if it is one, and one of this seed otherwise."""
+    try:
+        if isinstance(seed, (bool, np.bool_)):
+            raise TypeError
+        return np.random.default_rng(seed)
+    except (TypeError, ValueError):
+        raise ValueError(
+            f"{name} must be a whole number of at least 0, a numpy.random.Generator or None, "
+            f"got {said(seed)}"
+        ) from None
+
+
+def working_dtype(dtype: Any) -> Any:
+    """float32 or float64 as NumPy's dtype."""
+    try:
+        found = np.dtype(dtype)
+    except TypeError:
+        found = None
+    if dtype is None or found not in (np.float32, np.float64):  # None would mean float64
+        raise TypeError(f"dtype must be numpy.float32 or numpy.float64, got {said(dtype)}")
+    return found
+
+
+def check_iterable(name: str, value: Any, of: str) -> None:
+    """Refuse what cannot be gone through; `of` says what it should hold."""
+    try:
+        if isinstance(value, (str, bytes)):
+            raise TypeError
+        iter(value)
+    except TypeError:
+        raise TypeError(
+            f"{name} must be a sequence or an iterator of {of}, got {said(value)}"
+        ) from None
+
+
+@contextmanager
+def room_for(what: str, *shape: int, itemsize: int = 8) -> Iterator[None]:
+    """Say which array did not fit into memory, also where NumPy cannot even count its bytes."""
+    size = math.prod(shape) * itemsize
+    try:
+        if size >= _ADDRESSES:
+            raise MemoryError
+        yield
+    except MemoryError:
+        raise MemoryError(
+            f"{what} of shape {shape} would take {float(size):.2g} bytes: more than there is memory"
+        ) from None
 
 
 def is_number(value: Any) -> bool:
@@ -67,6 +138,14 @@ def is_whole(value: Any) -> bool:
     return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
 
 
+def as_float(value: Any) -> float:
+    """A real number as a plain float, infinite where it is beyond the largest."""
+    try:
+        return float(value)
+    except OverflowError:  # an int beyond the largest float
+        return math.inf if value > 0 else -math.inf
+
+
 def _of(unit: str) -> str:
     return f" ({unit})" if unit else ""
 
@@ -75,14 +154,24 @@ def check_steps(n_steps: Any) -> int:
     """The number of time steps as a plain int: at least one, and such that int32 can hold it."""
     if not (is_whole(n_steps) and 1 <= n_steps < 2**31):
         raise ValueError(
-            f"n_steps must be a whole number of at least 1 and below 2^31, got {n_steps!r}"
+            f"n_steps must be a whole number of at least 1 and below 2^31, got {said(n_steps)}"
         )
     return int(n_steps)
 
 
+def check_n_neurons(n_neurons: Any) -> int:
+    """The number of input neurons as a plain int; int32 can hold their indices."""
+    if not (is_whole(n_neurons) and 1 <= n_neurons <= 2**31):
+        raise ValueError(
+            "n_neurons must be at least 1, a whole number, and at most 2^31, since indices are "
+            f"int32, got {said(n_neurons)}"
+        )
+    return int(n_neurons)
+
+
 def check_samples(samples: Any, n_samples: int) -> Any:
     """Numbers of samples as an int64 NumPy array, each 0 <= number < n_samples."""
-    samples = np.asarray(samples)
+    samples = np.asarray(to_numpy(samples))
     if samples.ndim != 1 or (samples.size and not np.issubdtype(samples.dtype, np.integer)):
         raise TypeError(
             "samples must be integers along one axis, "
@@ -95,6 +184,49 @@ def check_samples(samples: Any, n_samples: int) -> Any:
     return samples.astype(np.int64)
 
 
+def check_slice(samples: slice) -> None:
+    """Refuse a slice of other things than whole numbers, or of no step."""
+    try:
+        samples.indices(0)
+    except (TypeError, ValueError):
+        raise TypeError(
+            f"a slice of samples must hold whole numbers, and a step other than 0, got {samples}"
+        ) from None
+
+
+def selected(samples: Any, n_samples: int) -> Any:
+    """Numbers of the samples that NumPy's indexing along the first axis would choose, as int64.
+
+    A slice, integers (negative ones count from the end) or one boolean per sample; the latter two
+    as an array or a list, alone or before an Ellipsis as in ``x[samples, ...]``.
+    """
+    if isinstance(samples, tuple) and len(samples) == 2 and samples[1] is Ellipsis:
+        samples = samples[0]
+    if isinstance(samples, slice):
+        check_slice(samples)
+        return np.arange(n_samples)[samples]
+    if is_whole(samples):
+        raise TypeError(
+            f"one sample alone has no batch axis: index with [{samples} : {samples} + 1] to keep it"
+        )
+    if isinstance(samples, (tuple, str)) or samples is None:
+        raise TypeError(
+            f"samples are chosen along the batch alone, by a slice, integers or booleans, "
+            f"got {said(samples)}"
+        )
+    samples = np.asarray(to_numpy(samples))
+    if samples.dtype == np.bool_:
+        if samples.shape != (n_samples,):
+            raise IndexError(
+                f"a mask must have one boolean per sample, shape ({n_samples},), "
+                f"got shape {samples.shape}"
+            )
+        return np.flatnonzero(samples)
+    if samples.size and np.issubdtype(samples.dtype, np.signedinteger):
+        samples = np.where((samples < 0) & (samples >= -n_samples), samples + n_samples, samples)
+    return check_samples(samples, n_samples)
+
+
 def check_neurons(found: int, expected: int, who: str, *, steps: int | None = None) -> None:
     """Refuse an input of another number of neurons than `who` expects."""
     if found != expected:
@@ -105,8 +237,21 @@ def check_neurons(found: int, expected: int, who: str, *, steps: int | None = No
         )
 
 
+def check_array(name: str, value: Any) -> None:
+    """Refuse what is no array; unlike `namespace`, None and numbers too."""
+    if type(value) is not np.ndarray and not is_array(value):
+        raise no_array(name, value)
+
+
+def check_number_or_array(name: str, value: Any) -> None:
+    """Refuse what is neither a real number nor an array."""
+    if type(value) is not np.ndarray and not is_number(value) and not is_array(value):
+        raise TypeError(f"{name} must be a number or an array, got {said(value)}")
+
+
 def check_time_axis(name: str, x: Array, *, axes: str = "(..., neurons, time)") -> None:
     """Refuse an array without neurons and time axes, or without any time step."""
+    check_array(name, x)
     if x.ndim < 2:
         raise ValueError(f"{name} must have axes {axes}, got shape {tuple(x.shape)}")
     if x.shape[-1] == 0:
@@ -115,6 +260,9 @@ def check_time_axis(name: str, x: Array, *, axes: str = "(..., neurons, time)") 
 
 def check_weights(weight: Any, bias: Any, *, inputs: int | None = None) -> None:
     """Refuse weights and biases whose shapes do not fit each other or the number of inputs."""
+    check_array("weight", weight)
+    if bias is not None:
+        check_array("bias", bias)
     if weight.ndim != 2:
         raise ValueError(
             f"weight must have axes (neurons, inputs), got shape {tuple(weight.shape)}"
@@ -128,6 +276,27 @@ def check_weights(weight: Any, bias: Any, *, inputs: int | None = None) -> None:
         )
 
 
+def check_real(name: str, dtype: Any, xp: Any) -> None:
+    """Refuse complex numbers, whose imaginary part would be lost, and what is no number."""
+    if dtype == xp.float32 or dtype == xp.float64:  # at once, since isdtype takes a while
+        return
+    if not (dtype == xp.bool or xp.isdtype(dtype, ("bool", "integral", "real floating"))):
+        raise TypeError(f"{name} must hold real numbers, got dtype {dtype}")
+
+
+def check_initial(initial: Any, shape: tuple[int, ...]) -> None:
+    """Refuse an initial potential that does not broadcast to `shape`, (..., neurons)."""
+    given = tuple(initial.shape)
+    fits = len(given) <= len(shape) and all(
+        a in (1, b) for a, b in zip(given[::-1], tuple(shape)[::-1], strict=False)
+    )
+    if not fits:
+        raise ValueError(
+            "initial_potential must be a number or fit (..., neurons), "
+            f"{tuple(shape)}, got shape {given}"
+        )
+
+
 def check_beta(xp: Any, beta: Array, *, neurons: int | None = None) -> None:
     """Refuse a beta outside (0, 1), or of a shape that is neither () nor (neurons,)."""
     if neurons is not None and tuple(beta.shape) not in ((), (neurons,)):
@@ -136,15 +305,22 @@ def check_beta(xp: Any, beta: Array, *, neurons: int | None = None) -> None:
             f"got shape {tuple(beta.shape)}"
         )
     if not bool(xp.all((beta > 0) & (beta < 1))):
-        raise ValueError(
-            f"beta must lie inside (0, 1) after rounding to {beta.dtype}, got {beta}: "
-            "beta = exp(-dt / tau) reaches 0 or 1 there for a tau far below or above dt"
-        )
+        raise beta_outside(beta, beta.dtype)
+
+
+def beta_outside(beta: Any, dtype: Any) -> ValueError:
+    """The error for a beta that is not inside (0, 1)."""
+    return ValueError(
+        f"beta must lie inside (0, 1) after rounding to {dtype}, got {beta}: "
+        "beta = exp(-dt / tau) reaches 0 or 1 there for a tau far below or above dt"
+    )
 
 
 def check_finite(name: str, array: Array) -> None:
-    """Refuse NaN and infinity, and say where the first one stands."""
+    """Refuse NaN and infinity, and say where the first one stands; integers and booleans pass."""
     xp = namespace(array=array)
+    if not xp.isdtype(array.dtype, "real floating"):
+        return
     bad = ~xp.isfinite(array)
     if bool(xp.any(bad)):
         flat = int(xp.argmax(xp.reshape(xp.astype(bad, xp.uint8), (-1,))))

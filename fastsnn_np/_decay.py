@@ -6,8 +6,27 @@ import math
 from typing import Any, Literal
 
 from . import backends
-from ._checks import check_beta, check_option, check_time_axis, positive
-from ._namespace import Array, as_dtype, as_parameter, device_of, float_dtype, namespace
+from ._checks import (
+    as_float,
+    beta_outside,
+    check_beta,
+    check_initial,
+    check_number_or_array,
+    check_option,
+    check_real,
+    check_time_axis,
+    finite,
+    is_number,
+    positive,
+)
+from ._namespace import (
+    Array,
+    as_dtype,
+    as_parameter,
+    device_of,
+    float_dtype,
+    namespace,
+)
 
 InputScale = Literal["normalised", "unit"]
 Method = Literal["block", "fft"]
@@ -60,19 +79,34 @@ def decay(
     >>> decay(np.array([[1.0, 0.0, 0.0]]), beta=0.5)
     array([[0.5  , 0.25 , 0.125]])
     """
-    beta_array = beta if not isinstance(beta, (int, float)) else None
-    xp = namespace(current=current, beta=beta_array, initial_potential=initial_potential)
+    check_number_or_array("beta", beta)
+    if initial_potential is not None:
+        check_number_or_array("initial_potential", initial_potential)
+    xp = namespace(current=current, beta=beta, initial_potential=initial_potential)
     check_time_axis("current", current)
     dtype = float_dtype(xp, current=current)
-    beta = as_parameter(xp, beta, current, dtype)
+    beta = as_real(xp, "beta", beta, current, dtype)
     check_beta(xp, beta, neurons=current.shape[-2])
     check_option("input_scale", input_scale, InputScale)
     check_option("method", method, Method)
     if initial_potential is not None:
-        initial_potential = as_parameter(xp, initial_potential, current, dtype)
+        if is_number(initial_potential):
+            initial_potential = finite("initial_potential", initial_potential)
+        initial_potential = as_real(xp, "initial_potential", initial_potential, current, dtype)
+        check_initial(initial_potential, current.shape[:-1])
     return decay_unchecked(
         xp, as_dtype(xp, current, dtype), beta, initial_potential, input_scale, method
     )
+
+
+def as_real(xp: Any, name: str, value: Any, like: Array, dtype: Any) -> Array:
+    """A number or an array of real numbers as an array of `dtype` on the device of `like`."""
+    check_number_or_array(name, value)
+    if is_number(value):
+        value = as_float(value)
+    else:
+        check_real(name, value.dtype, xp)
+    return as_parameter(xp, value, like, dtype)
 
 
 def decay_unchecked(
@@ -196,11 +230,14 @@ def beta_from_tau(tau: float, dt: float = 1.0) -> float:
     Raises
     ------
     ValueError
-        If tau or dt is not positive and finite.
+        If tau or dt is not positive and finite, or one so far above the other that beta is 0 or 1.
 
     Examples
     --------
     >>> round(beta_from_tau(10.0), 6)
     0.904837
     """
-    return math.exp(-positive("dt", dt, "ms") / positive("tau", tau, "ms"))
+    beta = math.exp(-positive("dt", dt, "ms") / positive("tau", tau, "ms"))
+    if not 0 < beta < 1:
+        raise beta_outside(beta, "float64")
+    return beta

@@ -38,8 +38,14 @@ def demo(out: Path, *, epochs: int = 20, seed: int = 0) -> None:
     print(f"\nforward(x, {str(path)!r}, backend=...) on {len(test_x)} test images:")
     _print_table(path, test_x, test_y)
 
+    try:
+        import matplotlib  # noqa: F401
+    except ImportError as error:
+        print(f"\nWrote {path}; no figures ({error}): pip install 'fastsnn-np[plot]'")
+        return
     right = np.flatnonzero(forward(test_x, path).prediction == test_y)
     shown = int(right[0]) if len(right) else 0
+    curve = [{**record, "validation_accuracy": record["test_accuracy"]} for record in history]
     figures = {
         "activity.png": plot.activity(
             test_x[shown : shown + 1],
@@ -47,7 +53,7 @@ def demo(out: Path, *, epochs: int = 20, seed: int = 0) -> None:
             int(test_y[shown]),
             classes=FASHION_MNIST_CLASSES,
         ),
-        "training.png": plot.training_curve(history, "test"),
+        "training.png": plot.training_curve(curve, "test"),
     }
     for name, figure in figures.items():
         with replacing(out / name) as temporary:
@@ -70,6 +76,7 @@ def _train(
         train_y,
         epochs=epochs,
         validation=(test_x, test_y),
+        evaluated_on="test",
         seed=seed,
         progress=True,
     )
@@ -119,7 +126,7 @@ def _print_table(path: Path, x: SpikeTimes, labels: Any) -> None:
     print("  Each hidden neuron fires at most once; an image is 784 pixels, the layer 200 neurons.")
     print("  Left out: neurons so close to the threshold that rounding decides.")
     if failed:
-        raise SystemExit(f"these disagree with the reference: {', '.join(failed)}")
+        raise RuntimeError(f"these disagree with the reference: {', '.join(failed)}")
 
 
 def _timed(x: SpikeTimes, path: Path, backend: str, device: str) -> tuple[Result, float]:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from ._checks import check_time_axis
-from ._namespace import Array, as_dtype, device_of, namespace
+from ._checks import check_real, check_time_axis, finite
+from ._namespace import Array, as_dtype, device_of, namespace, native
 
 
 class FirstSpike(NamedTuple):
@@ -22,7 +22,8 @@ def threshold(potential: Array, /, threshold: float = 1.0) -> Array:
     ----------
     potential : array (..., neurons, time)
     threshold : float
-        Firing threshold theta, in the units of the potential. NaN never fires.
+        Firing threshold theta, in the units of the potential: one finite number. A potential that
+        is NaN never fires.
 
     Returns
     -------
@@ -34,8 +35,9 @@ def threshold(potential: Array, /, threshold: float = 1.0) -> Array:
     >>> threshold(np.array([[0.5, 1.0, 1.5]]))
     array([[False, False,  True]])
     """
-    namespace(potential=potential)
-    return potential > threshold
+    xp = namespace(potential=potential)
+    check_real("potential", potential.dtype, xp)
+    return potential > finite("threshold", threshold)
 
 
 def phi(spikes: Array, /) -> Array:
@@ -54,6 +56,9 @@ def phi(spikes: Array, /) -> Array:
     array([0, 1, 2, 4])
     """
     xp = namespace(spikes=spikes)
+    check_real("spikes", spikes.dtype, xp)
+    if spikes.ndim == 0:
+        raise ValueError("spikes must have axes (..., time), got shape ()")
     wide = xp.float64 if xp.isdtype(spikes.dtype, "real floating") else xp.int64
     z = xp.cumulative_sum(as_dtype(xp, spikes, wide), axis=-1, dtype=wide)
     return xp.cumulative_sum(z, axis=-1, dtype=wide)
@@ -79,6 +84,8 @@ def g(z: Array, /) -> Array:
     array([0, 1, 0, 0])
     """
     xp = namespace(z=z)
+    if not getattr(z.dtype, "isnative", True):
+        z = native(z)
     if z.dtype not in (xp.int64, xp.float64):
         raise TypeError(f"g works in int64 or float64, got {z.dtype}: z squared overflows the rest")
     if z.dtype == xp.int64:
@@ -98,7 +105,7 @@ def first_spike(potential: Array, /, threshold: float = 1.0) -> FirstSpike:
     potential : array (..., neurons, time)
         Membrane potential without reset, from `decay`.
     threshold : float
-        Firing threshold theta.
+        Firing threshold theta, one finite number.
 
     Returns
     -------
@@ -109,7 +116,7 @@ def first_spike(potential: Array, /, threshold: float = 1.0) -> FirstSpike:
     Raises
     ------
     ValueError
-        If there is no time step.
+        If there is no time step, or the threshold is no finite number.
 
     Examples
     --------
@@ -118,8 +125,9 @@ def first_spike(potential: Array, /, threshold: float = 1.0) -> FirstSpike:
     array([1, 3], dtype=int32)
     """
     xp = namespace(potential=potential)
+    check_real("potential", potential.dtype, xp)
     check_time_axis("potential", potential)
-    crossing = potential > threshold
+    crossing = potential > finite("threshold", threshold)
     count = xp.cumulative_sum(xp.astype(crossing, xp.int32), axis=-1, dtype=xp.int32)
     before = xp.astype(count == 0, xp.int32)
     return FirstSpike(crossing & (count == 1), xp.sum(before, axis=-1, dtype=xp.int32))
@@ -132,8 +140,9 @@ def first_spike_times(potential: Array, /, threshold: float = 1.0) -> Array:
     in place of a running sum over integers.
     """
     xp = namespace(potential=potential)
+    check_real("potential", potential.dtype, xp)
     check_time_axis("potential", potential)
-    crossing = potential > threshold
+    crossing = potential > finite("threshold", threshold)
     first = xp.argmax(xp.astype(crossing, xp.uint8), axis=-1)
     never = xp.asarray(potential.shape[-1], dtype=xp.int32, device=device_of(potential))
     return xp.where(xp.any(crossing, axis=-1), xp.astype(first, xp.int32), never)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal, NamedTuple
 
-from ._checks import check_option
+from ._checks import check_option, flag
 from ._currents import currents
 from ._decay import InputScale, Method, decay
 from ._first_spike import first_spike_times
@@ -53,7 +53,7 @@ def layer(
     beta, initial_potential, input_scale, method
         As in `decay`.
     threshold : float
-        Firing threshold.
+        Firing threshold, one finite number.
     return_potential : bool
         Whether the potential at every step is returned too.
 
@@ -73,6 +73,7 @@ def layer(
     >>> layer(spikes, np.array([[1.0, 0.5]]), beta=0.5, input_scale="unit").times
     array([[2]], dtype=int32)
     """
+    return_potential = flag("return_potential", return_potential)
     v = _potential(x, weight, bias, beta, initial_potential, input_scale, method)
     return LayerOutput(first_spike_times(v, threshold), v[..., -1], v if return_potential else None)
 
@@ -99,6 +100,14 @@ def readout(
     kind : {"sum", "max"}
         "max" is the paper's first version, "sum" its second.
 
+    Notes
+    -----
+    The gradient of a maximum goes to one step alone, the first of those with the largest V. Two
+    engines round V differently, so where the largest values of V differ by less than that (see
+    `fastsnn_np.agreement`) they may choose different steps: their logits agree as closely as
+    their potentials do, their gradients need not. Where an engine's values of V are equal to the
+    last bit, it takes the first of these steps; so do all engines wherever V is exact.
+
     Returns
     -------
     ReadoutOutput
@@ -108,6 +117,7 @@ def readout(
     layer : for the other parameters.
     """
     check_option("kind", kind, ReadoutKind)
+    return_potential = flag("return_potential", return_potential)
     v = _potential(x, weight, bias, beta, initial_potential, input_scale, "block")
     return ReadoutOutput(pool(v, kind), v[..., -1], v if return_potential else None)
 

@@ -24,11 +24,16 @@ def library_name(xp: ModuleType) -> str:
 
 def is_array(x: object) -> bool:
     """Whether `x` belongs to an Array API library (a list or a float does not)."""
-    return bool(compat.is_array_api_obj(x)) and not isinstance(x, (int, float, complex))
+    return bool(compat.is_array_api_obj(x)) and not isinstance(x, (int, float, complex, type))
+
+
+def is_scalar(value: Any) -> bool:
+    """Whether `value` is a real number or truth value of Python or NumPy, and no array."""
+    return isinstance(value, (bool, int, float, numpy.bool_, numpy.integer, numpy.floating))
 
 
 def namespace(**arrays: Any) -> Any:
-    """The one namespace of all the given arrays; None and Python numbers are passed over.
+    """The one namespace of all the given arrays; None, numbers of Python or NumPy are passed over.
 
     Raises
     ------
@@ -39,16 +44,17 @@ def namespace(**arrays: Any) -> Any:
     """
     found: dict[str, Any] = {}
     for name, value in arrays.items():
-        if value is None or isinstance(value, (bool, int, float)):
+        if type(value) is numpy.ndarray:  # at once, since most are and the rest takes a while
+            found[name] = value
+            continue
+        if value is None or is_scalar(value):
             continue
         if not is_array(value):
-            raise TypeError(
-                f"{name} must be an array of an Array API library (NumPy, CuPy, Torch, ...), "
-                f"got {type(value).__module__}.{type(value).__qualname__}"
-            )
+            raise no_array(name, value)
+        _check_library(name, value)
         found[name] = value
     if not found:
-        raise TypeError(f"at least one of {', '.join(arrays)} must be an array")
+        raise no_array(*next(iter(arrays.items())))
     first, *others = found
     xp = compat.array_namespace(found[first])
     for name in others:
@@ -67,6 +73,56 @@ def namespace(**arrays: Any) -> Any:
     return xp
 
 
+def no_array(name: str, value: Any) -> TypeError:
+    """The error for a `value` that should be an array: what it is, and what makes it one."""
+    kind = type(value)
+    module = kind.__module__
+    advice = ""
+    if module.startswith("scipy.sparse"):
+        advice = _SPARSE
+    elif module.startswith("fastsnn_np.spikes"):
+        advice = f": {name}.to_dense() makes it one"
+    elif isinstance(value, (list, tuple)):
+        advice = ": numpy.asarray(...) makes one"
+    if value is None or is_scalar(value):
+        what = said(value)
+    else:
+        what = f"{module}.{kind.__qualname__}".removeprefix("builtins.")
+    return TypeError(
+        f"{name} must be an array of an Array API library (NumPy, CuPy, Torch, ...), got {what}"
+        f"{advice}"
+    )
+
+
+def said(value: Any) -> str:
+    """`value` as an error says it: an array by its shape, and nothing at length."""
+    if is_array(value) and getattr(value, "shape", ()) != ():
+        return f"an array of shape {tuple(value.shape)}"
+    try:
+        text = repr(value)
+    except ValueError:  # an int of more digits than Python prints
+        text = "a number too long to print"
+    return text if len(text) <= 80 else f"{text[:77]}..."
+
+
+_SPARSE = ": Events.from_sparse(...) makes it Events, a form that every function takes"
+
+
+def _check_library(name: str, value: Any) -> None:
+    """Refuse arrays that are lazy or sparse, and say what takes them."""
+    if compat.is_numpy_array(value):
+        return
+    if compat.is_dask_array(value):
+        raise TypeError(
+            f"{name} is a Dask array: fastsnn_np.bulk.forward_blocks(x, network) computes it "
+            "block by block, and x.compute() loads it as a NumPy array"
+        )
+    if compat.is_pydata_sparse_array(value):
+        raise TypeError(f"{name} is a sparse array, sparse.{type(value).__name__}: call todense()")
+    if compat.is_torch_array(value) and str(value.layout) != "torch.strided":
+        raise TypeError(f"{name} is a sparse tensor, of layout {value.layout}{_SPARSE}")
+
+
 def float_dtype(xp: Any, **arrays: Any) -> Any:
     """The working dtype: the widest floating dtype given, or float32 if all are integer or bool.
 
@@ -77,9 +133,11 @@ def float_dtype(xp: Any, **arrays: Any) -> Any:
     """
     widest = None
     for name, value in arrays.items():
-        if value is None or isinstance(value, (bool, int, float)):
+        if value is None or is_scalar(value):
             continue
         dtype = value.dtype
+        if not getattr(dtype, "isnative", True):
+            dtype = dtype.newbyteorder("=")
         if dtype == xp.float64 or (dtype == xp.float32 and widest is None):
             widest = dtype
         elif dtype != xp.float32 and not (
@@ -92,14 +150,37 @@ def float_dtype(xp: Any, **arrays: Any) -> Any:
     return xp.float32 if widest is None else widest
 
 
+def checked_dtype(xp: Any, dtype: Any, *kinds: str) -> Any:
+    """A dtype of the library `xp` and of one of these kinds, as the Array API names them.
+
+    Raises
+    ------
+    TypeError
+        If it is none, or of another kind.
+    """
+    try:
+        found = numpy.dtype(dtype) if library_name(xp) == "numpy" and dtype is not None else dtype
+        right = bool(xp.isdtype(found, kinds))
+    except (TypeError, ValueError, AttributeError):  # what libraries raise for no dtype at all
+        right = False
+    if not right:
+        raise TypeError(
+            f"dtype must be a {' or '.join(kinds).replace('real ', '')} dtype of "
+            f"{library_name(xp)}, got {said(dtype)}"
+        )
+    return found
+
+
 def as_dtype(xp: Any, x: Array, dtype: Any) -> Array:
     """`x` in `dtype`, without a copy if it has it already."""
     return x if x.dtype == dtype else xp.astype(x, dtype)
 
 
 def as_parameter(xp: Any, value: Any, like: Array, dtype: Any) -> Array:
-    """A Python number or an array as an array of `dtype` on the device of `like`."""
-    if is_array(value):
+    """A number or an array as an array of `dtype` on the device of `like`."""
+    if is_scalar(value):
+        value = float(value)
+    elif is_array(value):
         return as_dtype(xp, value, dtype)
     return xp.asarray(value, dtype=dtype, device=device_of(like))
 
@@ -113,9 +194,24 @@ def is_cupy(x: object) -> bool:
 
 
 def to_numpy(x: Any) -> Any:
-    """`x` as a NumPy array on the host; sharing memory where it can."""
+    """`x` as a NumPy array on the host, of the native byte order; sharing memory where it can."""
     if is_torch(x):
         x = x.detach()
+    if type(x).__module__.startswith("fastsnn_np."):
+        raise TypeError(f"an array is wanted, got {type(x).__name__}")
     if is_torch(x) or is_cupy(x):
-        x = compat.to_device(x, "cpu")
-    return numpy.asarray(x)
+        try:
+            x = compat.to_device(x, "cpu")
+        except NotImplementedError as error:  # Torch's, of the device "meta"
+            raise ValueError(f"a tensor on device {x.device} holds no values") from error
+    try:
+        return native(numpy.asarray(x))
+    except ValueError as error:
+        if not isinstance(x, (list, tuple)):
+            raise
+        raise ValueError(f"rows of one length are wanted, as of an array, got {said(x)}") from error
+
+
+def native(x: Any) -> Any:
+    """A NumPy array in this machine's byte order, which kernels and other libraries need."""
+    return x if x.dtype.isnative else x.astype(x.dtype.newbyteorder("="))

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from ._namespace import Array, namespace
+from ._checks import check_real, finite, positive
+from ._namespace import Array, as_dtype, float_dtype, namespace
 
 
 class Normalised(NamedTuple):
@@ -42,7 +43,7 @@ def normalise(
     Raises
     ------
     ValueError
-        If V_th <= V_rest or R <= 0.
+        If V_th <= V_rest, R <= 0, or one of the numbers is not finite.
 
     Examples
     --------
@@ -50,11 +51,14 @@ def normalise(
     >>> normalise(np.array([[1.5, 3.0]]), v_rest=-65.0, v_threshold=-50.0, resistance=10.0)
     Normalised(current=array([[1., 2.]]), initial_potential=0.0)
     """
-    namespace(current=current)
+    xp = namespace(current=current)
+    check_real("current", current.dtype, xp)
+    current = as_dtype(xp, current, float_dtype(xp, current=current))
+    v_rest, v_threshold = finite("v_rest", v_rest), finite("v_threshold", v_threshold)
     if not v_threshold > v_rest:
         raise ValueError(f"v_threshold must be above v_rest (mV), got {v_threshold} and {v_rest}")
-    if not resistance > 0:
-        raise ValueError(f"resistance must be positive (MOhm), got {resistance}")
-    span = v_threshold - v_rest
-    initial = 0.0 if v_initial is None else (v_initial - v_rest) / span
-    return Normalised(current * (resistance / span), initial)
+    resistance = positive("resistance", resistance, "MOhm")
+    span = finite("v_threshold - v_rest", v_threshold - v_rest)
+    gain = positive("resistance / (v_threshold - v_rest)", resistance / span)
+    initial = 0.0 if v_initial is None else (finite("v_initial", v_initial) - v_rest) / span
+    return Normalised(current * gain, initial)

@@ -6,20 +6,56 @@ to check; what can be wrong with the file itself is found here.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import IO, Any, Literal
+
+from ._namespace import said
+
+_LONGEST_HEADER = 1 << 24  # bytes; some 100 per array
+
+
+def as_path(value: Any, name: str = "path") -> Path:
+    """A path of text as a `Path`.
+
+    Raises
+    ------
+    TypeError
+        If it is neither text nor `os.PathLike`, but bytes or a number of an open file.
+    ValueError
+        If it is empty or holds a null character, as no path does.
+    """
+    text = os.fspath(value) if isinstance(value, os.PathLike) else value
+    if not isinstance(text, str):
+        raise TypeError(f"{name} must be a str or an os.PathLike of text, got {said(value)}")
+    if not text or "\0" in text:
+        raise ValueError(f"{name} must name a file or folder, got {text!r}")
+    return Path(text)
 
 
 @contextmanager
 def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """A temporary name beside `path` that becomes `path` if the block ends well."""
-    path = Path(path)
+    """A temporary name beside `path` that becomes `path` if the block ends well.
+
+    Raises
+    ------
+    OSError
+        If `path` is a folder or in none; it is named, and not the temporary one.
+    """
+    path = as_path(path)
+    if path.is_dir():
+        raise IsADirectoryError(
+            errno.EISDIR, "a file is to be written, and this is a folder", str(path)
+        )
+    if not path.parent.is_dir():
+        raise FileNotFoundError(errno.ENOENT, "no such folder to write into", str(path.parent))
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     os.close(handle)
     temporary = Path(name)
@@ -35,6 +71,36 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
         with suppress(OSError):
             temporary.unlink()
         raise
+
+
+def size_of(path: str | os.PathLike[str]) -> int:
+    """Bytes of a regular file. To open a pipe or a device would wait for ever.
+
+    Raises
+    ------
+    OSError
+        If there is no such file, or it is a folder.
+    ValueError
+        If it is a pipe, a device or a socket.
+    """
+    status = os.stat(path)
+    if stat.S_ISDIR(status.st_mode):
+        raise IsADirectoryError(
+            errno.EISDIR, "a file is to be read, and this is a folder", str(path)
+        )
+    if not stat.S_ISREG(status.st_mode):
+        raise ValueError(f"{path} is no regular file, but a pipe, a device or a socket")
+    return status.st_size
+
+
+@contextmanager
+def opened(path: str | os.PathLike[str], most: int | None = None) -> Iterator[IO[bytes]]:
+    """A regular file of at most `most` bytes, opened to be read."""
+    size = size_of(path)
+    if most is not None and size > most:
+        raise ValueError(f"{path} has {size} bytes, and such a file has no more than {most}")
+    with open(path, "rb") as file:
+        yield file
 
 
 @dataclass(frozen=True)
@@ -88,8 +154,12 @@ class Format:
         """
         from safetensors import SafetensorError, safe_open
 
-        path = Path(path)
-        path.open("rb").close()  # Python's own error for a missing file or a folder
+        path = as_path(path)
+        with opened(path) as start:
+            length = int.from_bytes(start.read(8), "little")
+        # a longer one than the file is what safe_open tells of
+        if _LONGEST_HEADER < length <= size_of(path):
+            raise ValueError(f"{path} has a header of {length} bytes: it is no {self.kind}")
         try:
             with safe_open(path, framework=self.framework) as file:
                 metadata = file.metadata() or {}
@@ -109,6 +179,8 @@ class Format:
             version = header.get("version", self.unmarked)
             if version is None:
                 raise KeyError("version")
+            if isinstance(version, bool):  # which would equal 1
+                raise TypeError(f"version {version}")
         except (AttributeError, KeyError, TypeError, ValueError, RecursionError) as error:
             raise ValueError(f"{path} has a damaged {self.kind} header: {error!r}") from error
         if version != self.version:

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from ._checks import check_real, finite, working_dtype
 from ._namespace import to_numpy
 
 __all__ = ["POTENTIAL_TOLERANCE", "Agreement", "inside_bound", "potential_error", "spike_times"]
@@ -57,7 +58,7 @@ def inside_bound(
 
     Parameters
     ----------
-    potential : float64 array (batch, neurons, time)
+    potential : float64 NumPy array (batch, neurons, time)
         The reference's potential.
     dtype : NumPy dtype
         The dtype of the implementation under test.
@@ -70,13 +71,17 @@ def inside_bound(
     times : int32 array (batch, neurons)
     inside : bool array (batch, neurons)
     """
-    potential = to_numpy(potential)
+    potential = _potential("potential", potential)
+    threshold = finite("threshold", threshold)
+    dtype = working_dtype(dtype)
     steps = potential.shape[-1]
     crossing = potential > threshold
     times = np.where(crossing.any(-1), crossing.argmax(-1), steps).astype(np.int32)
     matters = np.arange(steps) <= times[..., None]
     margin = np.where(matters, np.abs(potential - threshold), np.inf).min(-1)
-    scale = np.abs(potential).max(-1) if scale is None else scale
+    scale = np.abs(potential).max(-1) if scale is None else _scale(scale)
+    if scale.shape not in ((), times.shape):
+        raise ValueError(f"scale must have shape {times.shape}, got {scale.shape}")
     bound = 16 * np.finfo(dtype).eps * np.maximum(1, scale)
     return times, margin <= bound
 
@@ -84,19 +89,45 @@ def inside_bound(
 def spike_times(
     times: Any, potential: Any, *, dtype: Any, threshold: float = 1.0, scale: Any = None
 ) -> Agreement:
-    """Compare spike times (batch, neurons) with the reference's `potential`. See `inside_bound`.
-
-    Arrays may belong to any library and lie on any device.
-    """
+    """Compare spike times (batch, neurons) with the reference's `potential`. See `inside_bound`."""
     expected, inside = inside_bound(potential, dtype=dtype, threshold=threshold, scale=scale)
-    different = (to_numpy(times) != expected) & ~inside
+    times = to_numpy(times)
+    if times.dtype.kind not in "iu":
+        raise TypeError(f"times must be integer steps, got dtype {times.dtype}")
+    if times.shape != expected.shape:
+        raise ValueError(f"times have shape {times.shape} and the reference's {expected.shape}")
+    different = (times != expected) & ~inside
     return Agreement(expected.size, int(inside.sum()), int(different.sum()))
 
 
 def potential_error(potential: Any, expected: Any) -> float:
     """max|dV| / max|V|, to be held against ``POTENTIAL_TOLERANCE``."""
-    potential, expected = to_numpy(potential), to_numpy(expected)
+    potential, expected = _potential("potential", potential), _potential("expected", expected)
+    if potential.shape != expected.shape:
+        raise ValueError(f"potential has shape {potential.shape}, and expected {expected.shape}")
     if expected.size == 0:
         return 0.0
     largest = float(np.abs(expected).max())
     return float(np.abs(potential - expected).max()) / (largest or 1.0)
+
+
+def _scale(scale: Any) -> Any:
+    """What rounding errors are proportional to; NaN in it would leave no neuron out."""
+    scale = to_numpy(scale)
+    check_real("scale", scale.dtype, np)
+    if not (np.isfinite(scale).all() and (scale >= 0).all()):
+        raise ValueError("scale must be 0 or more and finite")
+    return scale
+
+
+def _potential(name: str, potential: Any) -> Any:
+    """A potential as a NumPy array; NaN in it would agree with everything."""
+    potential = to_numpy(potential)
+    check_real(name, potential.dtype, np)
+    if potential.ndim < 1:
+        raise ValueError(f"{name} must have axes (..., neurons, time), got a single number")
+    if potential.shape[-1] == 0:
+        raise ValueError(f"{name} must have at least one time step, got shape {potential.shape}")
+    if not np.isfinite(potential).all():
+        raise ValueError(f"{name} must be finite, and holds NaN or infinity")
+    return potential

@@ -1,8 +1,8 @@
 """Random changes of training samples that keep single-spike coding.
 
 Every function takes spikes and a NumPy generator and returns new spikes of the same form; the
-same generator state gives the same result. All take `SpikeTimes` of NumPy arrays or `Events`, but
-`jitter` takes `SpikeTimes` alone.
+same generator state gives the same result. All take `Events`, or `SpikeTimes` of NumPy arrays or of
+Torch tensors on the CPU, which stay tensors; `jitter` takes `SpikeTimes` alone.
 """
 
 from __future__ import annotations
@@ -13,6 +13,9 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
+from . import backends
+from ._checks import is_whole, probability
+from ._namespace import is_torch, namespace, to_numpy
 from .spikes import Events, SpikeTimes
 
 __all__ = ["drop", "flip", "jitter", "shift", "shift_channels"]
@@ -42,11 +45,11 @@ def shift(
     ValueError
         If the neurons are not images of this shape, or `pixels` is negative.
     """
-    _check(x, rng)
+    host = _host(x, rng)
+    shape = _checked_images(x, shape)
     amount = _amount("pixels", pixels)
-    _check_images(x, shape)
     down, right = rng.integers(-amount, amount + 1, (2, len(x)))
-    return _shifted(x, down, right, shape, (amount, amount))
+    return _given_back(_shifted(host, down, right, shape, (amount, amount)), x)
 
 
 def flip(
@@ -69,15 +72,16 @@ def flip(
     ValueError
         If the neurons are not images of this shape, or `p` is no probability.
     """
-    _check(x, rng)
-    _check_probability(p)
-    _check_images(x, shape)
+    host = _host(x, rng)
+    p = probability("p", p)
+    shape = _checked_images(x, shape)
     neurons = np.arange(x.n_neurons, dtype=np.int32)
     mirrored = neurons.reshape(-1, *shape)[:, :, ::-1].ravel()
     chosen = (rng.random(len(x)) < p)[:, None]
-    if isinstance(x, SpikeTimes):
-        return SpikeTimes.unchecked(np.where(chosen, x.times[:, mirrored], x.times), x.n_steps)
-    return _renamed(x, np.where(chosen, mirrored, neurons))
+    if isinstance(host, SpikeTimes):
+        times = np.where(chosen, host.times[:, mirrored], host.times)
+        return _given_back(SpikeTimes.unchecked(times, x.n_steps), x)
+    return _renamed(host, np.where(chosen, mirrored, neurons))
 
 
 def shift_channels(x: Spikes, rng: np.random.Generator, *, channels: int = 1) -> Spikes:
@@ -96,10 +100,12 @@ def shift_channels(x: Spikes, rng: np.random.Generator, *, channels: int = 1) ->
     ValueError
         If `channels` is negative.
     """
-    _check(x, rng)
+    host = _host(x, rng)
     amount = _amount("channels", channels)
     right = rng.integers(-amount, amount + 1, len(x))
-    return _shifted(x, np.zeros_like(right), right, (1, x.n_neurons), (0, amount))
+    return _given_back(
+        _shifted(host, np.zeros_like(right), right, (1, x.n_neurons), (0, amount)), x
+    )
 
 
 def jitter(x: SpikeTimes, rng: np.random.Generator, *, steps: int = 1) -> SpikeTimes:
@@ -120,17 +126,19 @@ def jitter(x: SpikeTimes, rng: np.random.Generator, *, steps: int = 1) -> SpikeT
     """
     if not isinstance(x, SpikeTimes):
         raise TypeError(f"jitter takes SpikeTimes, got {type(x).__name__}")
-    _check(x, rng)
+    host = _host(x, rng)
     amount = _amount("steps", steps, most=32767)
     # 16 bits times the number of choices, its upper half: even to one part in 65536 / choices
     moves = _bits(rng, x.times.shape).astype(np.uint32)
     moves *= np.uint32(2 * amount + 1)
     moves >>= np.uint32(16)
-    times = x.times + moves.view(np.int32)
+    # 64 bits where the latest step and the largest move together are more than 32 hold
+    whole_type: Any = np.int32 if x.n_steps + 2 * amount < 1 << 31 else np.int64
+    times = host.times + moves.astype(whole_type)
     times -= amount
     np.clip(times, 0, x.n_steps - 1, out=times)
-    np.copyto(times, x.n_steps, where=x.times == x.n_steps)
-    return SpikeTimes.unchecked(times, x.n_steps)
+    np.copyto(times, x.n_steps, where=host.times == x.n_steps)
+    return _given_back(SpikeTimes.unchecked(times.astype(np.int32, copy=False), x.n_steps), x)
 
 
 def drop(x: Spikes, rng: np.random.Generator, *, p: float = 0.1) -> Spikes:
@@ -148,44 +156,59 @@ def drop(x: Spikes, rng: np.random.Generator, *, p: float = 0.1) -> Spikes:
     ValueError
         If `p` is no probability.
     """
-    _check(x, rng)
-    _check_probability(p)
+    host = _host(x, rng)
+    p = probability("p", p)
     dropped = _bits(rng, (len(x), x.n_neurons)) < round(p * 65536)
-    if isinstance(x, SpikeTimes):
-        return SpikeTimes.unchecked(np.where(dropped, np.int32(x.n_steps), x.times), x.n_steps)
+    if isinstance(host, SpikeTimes):
+        times = np.where(dropped, np.int32(x.n_steps), host.times)
+        return _given_back(SpikeTimes.unchecked(times, x.n_steps), x)
     neurons = np.arange(x.n_neurons, dtype=np.int32)
-    return _renamed(x, np.where(dropped, np.int32(-1), neurons))
+    return _renamed(host, np.where(dropped, np.int32(-1), neurons))
 
 
-def _check(x: Any, rng: Any) -> None:
+def _host(x: Spikes, rng: Any) -> Spikes:
+    """`x` on NumPy arrays, checked together with the generator."""
     if not isinstance(x, (SpikeTimes, Events)):
         raise TypeError(f"x must be SpikeTimes or Events, got {type(x).__name__}")
-    if isinstance(x, SpikeTimes) and not isinstance(x.times, np.ndarray):
-        raise TypeError(
-            f"augmentation works on NumPy arrays, got times of {type(x.times).__module__}: "
-            "augment before the batch is moved"
-        )
     if not isinstance(rng, np.random.Generator):
         raise TypeError(
             f"rng must be a numpy.random.Generator, got {type(rng).__name__}: "
             "pass numpy.random.default_rng(seed)"
         )
+    if isinstance(x, Events) or isinstance(x.times, np.ndarray):
+        return x
+    if is_torch(x.times) and x.times.device.type == "cpu":
+        return SpikeTimes.unchecked(to_numpy(x.times), x.n_steps)
+    raise TypeError(
+        "augmentation works on NumPy arrays and on Torch tensors on the CPU, got times of "
+        f"{type(x.times).__module__}: augment before the batch is moved"
+    )
 
 
-def _check_images(x: Any, shape: tuple[int, int]) -> None:
-    if math.prod(shape) < 1 or x.n_neurons % math.prod(shape):
-        raise ValueError(f"{x.n_neurons} neurons are not images of shape {tuple(shape)}")
+def _given_back(changed: Spikes, x: Spikes) -> Spikes:
+    """Changed spikes in the library of `x`."""
+    if isinstance(changed, Events) or isinstance(x, Events) or isinstance(x.times, np.ndarray):
+        return changed
+    asarray = backends.of(namespace(times=x.times)).asarray
+    return SpikeTimes.unchecked(asarray(changed.times), changed.n_steps)
 
 
-def _check_probability(p: float) -> None:
-    if not 0 <= p <= 1:
-        raise ValueError(f"p is a probability in [0, 1], got {p}")
+def _checked_images(x: Any, shape: Any) -> tuple[int, int]:
+    size = tuple(shape) if isinstance(shape, (tuple, list, np.ndarray)) else ()
+    if not (len(size) == 2 and all(is_whole(n) and n >= 1 for n in size)):
+        raise ValueError(
+            f"{x.n_neurons} neurons are not images of shape {shape!r}, which must be "
+            "(rows, columns), whole numbers of at least 1"
+        )
+    rows, columns = map(int, size)
+    if x.n_neurons % (rows * columns):
+        raise ValueError(f"{x.n_neurons} neurons are not images of shape {(rows, columns)}")
+    return rows, columns
 
 
-def _amount(name: str, value: int, most: int | None = None) -> int:
-    whole = isinstance(value, (int, np.integer)) and value >= 0
-    if not whole or (most is not None and value > most):
-        bound = "at least 0" if most is None else f"in 0 ... {most}"
+def _amount(name: str, value: Any, most: int | None = None) -> int:
+    if not (is_whole(value) and 0 <= value <= (2**31 - 1 if most is None else most)):
+        bound = "below 2^31 and at least 0" if most is None else f"in 0 ... {most}"
         raise ValueError(f"{name} must be a whole number {bound}, got {value!r}")
     return int(value)
 
@@ -200,6 +223,9 @@ def _bits(rng: np.random.Generator, shape: tuple[int, ...]) -> Any:
 def _shifted(
     x: Spikes, down: Any, right: Any, shape: tuple[int, int], margin: tuple[int, int]
 ) -> Spikes:
+    # what moves further than its image is as lost as what moves by all of it
+    down, right = (np.clip(n, -side, side) for n, side in zip((down, right), shape, strict=True))
+    margin = (min(margin[0], shape[0]), min(margin[1], shape[1]))
     if isinstance(x, SpikeTimes):
         times = _windows(x.times, -down, -right, shape, margin, x.n_steps)
         return SpikeTimes.unchecked(times, x.n_steps)

@@ -14,10 +14,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ._checks import check_neurons
+from ._checks import check_neurons, check_option, flag
 from ._engine import EngineName
 from ._forward import Layout, Prepared, Result, prepare
-from ._forward._input import in_layout
+from ._forward._api import loaded
+from ._forward._input import check_several, in_layout
 from ._namespace import to_numpy
 from .network import Network
 from .spikes import shape_of
@@ -122,8 +123,8 @@ def forward_blocks(
             f"x must be a dask.array.Array, got {type(x).__name__}: "
             "fastsnn_np.forward takes what is in memory"
         )
-    if not isinstance(network, Network):
-        network = Network.load(network)
+    check_finite = flag("check_finite", check_finite)
+    network = loaded(network)
     _check_blocks(x, network)
     network = network.mapped(to_numpy)
     key = tokenize(network, backend, device, engine, check_finite)
@@ -197,7 +198,14 @@ def forward_iter(
     >>> [len(result.prediction) for result, labels in forward_iter(network, batches)]
     [4, 4, 1]
     """
+    check_option("layout", layout, Layout)
+    check_several("batches", batches)
     run = prepare(network, backend=backend, device=device, engine=engine, check_finite=check_finite)
+    return _results(run, batches, layout)
+
+
+def _results(run: Prepared, batches: Iterable[Any], layout: Layout) -> Iterator[BatchResult]:
+    """The batches' results; `forward_iter` is no generator, so that it checks when called."""
     first: tuple[int, int] | None = None
     for number, batch in enumerate(batches):
         x, labels = batch if isinstance(batch, (tuple, list)) and len(batch) == 2 else (batch, None)

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import importlib
 import os
+import signal
 import sys
-from collections.abc import Sequence
+import threading
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +18,72 @@ from ._checks import whole
 from ._doctor import doctor
 from ._version import __version__
 
+_STATUS = """\
+exit status: 0 done; 1 something failed on the way (memory, disk, a library that is missing, values
+that are no longer finite); 2 wrong input (arguments, recipes, files); 130 interrupted (SIGINT);
+143 terminated (SIGTERM). An error is one line; FASTSNN_TRACEBACK=1 shows where it comes from."""
+_TERMINATED = 128 + signal.SIGTERM
+#: what was asked for cannot be done: another input can
+_WRONG_INPUT = (
+    ValueError,
+    TypeError,
+    FileNotFoundError,
+    FileExistsError,
+    NotADirectoryError,
+    IsADirectoryError,
+    PermissionError,
+)
+#: the libraries that a command needs, and the extra that installs them
+_NEEDS = {"train": ("torch", "lightning.pytorch"), "demo": ("torch", "lightning.pytorch")}
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit status."""
+    arguments = _parser().parse_args(argv)
+    try:
+        with _signals(), _short_warnings():
+            _check_libraries(arguments.command)
+            _run(arguments)
+            sys.stdout.flush()
+    except KeyboardInterrupt as error:
+        return _failed(arguments, str(error) or "interrupted", 128 + signal.SIGINT)
+    except SystemExit as error:
+        if error.code != _TERMINATED:
+            raise
+        words = str(error)
+        return _failed(arguments, "terminated" if words == str(_TERMINATED) else words, _TERMINATED)
+    except BrokenPipeError:  # nobody reads on, as in `fastsnn_np doctor | head -1`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except Exception as error:
+        if os.environ.get("FASTSNN_TRACEBACK"):
+            raise
+        status = 2 if isinstance(error, _WRONG_INPUT) else 1
+        return _failed(arguments, _sentence(error), status)
+    return 0
+
+
+def _run(arguments: argparse.Namespace) -> None:
+    if arguments.command == "doctor":
+        doctor()
+    elif arguments.command == "demo":
+        from ._demo import demo
+
+        demo(
+            arguments.out,
+            epochs=whole("--epochs", arguments.epochs),
+            seed=whole("--seed", arguments.seed, at_least=0),
+        )
+    else:
+        _train(arguments)
+
+
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="fastsnn_np",
         description="Single-spike spiking neural networks on any array library.",
+        epilog=_STATUS,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"fastsnn_np {__version__}")
     commands = parser.add_subparsers(dest="command", required=True)
@@ -29,26 +94,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     demo.add_argument("--out", type=Path, default=Path("demo"), help="folder for what it writes")
     demo.add_argument("--epochs", type=int, default=20)
     demo.add_argument("--seed", type=int, default=0)
-    _add_train(commands.add_parser("train", help="train a network on a data set by a recipe"))
-    arguments = parser.parse_args(argv)
-    try:
-        if arguments.command == "doctor":
-            doctor()
-        elif arguments.command == "demo":
-            from ._demo import demo as run_demo
-
-            run_demo(arguments.out, epochs=arguments.epochs, seed=arguments.seed)
-        else:
-            _train(arguments)
-    except (OSError, ValueError, TypeError, FloatingPointError, RuntimeError, ImportError) as error:
-        if os.environ.get("FASTSNN_TRACEBACK"):
-            raise
-        print(f"fastsnn_np {arguments.command}: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        return 130
-    return 0
+    _add_train(
+        commands.add_parser(
+            "train",
+            help="train a network on a data set by a recipe",
+            epilog=_STATUS,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+    )
+    return parser
 
 
 def _add_train(train: argparse.ArgumentParser) -> None:
@@ -68,9 +122,14 @@ def _add_train(train: argparse.ArgumentParser) -> None:
         help="change a value of the recipe; may be given several times",
     )
     train.add_argument("--root", type=Path, help="folder with the data set's original files")
-    train.add_argument("--resume", action="store_true", help="continue the run in --out")
+    train.add_argument(
+        "--resume",
+        action="store_true",
+        help="continue the run in --out, with a constant learning rate to more epochs as well",
+    )
     train.add_argument("--devices", type=int, default=1, help="processes, or GPUs, per machine")
     train.add_argument("--nodes", type=int, default=1, help="machines; see the README")
+    train.add_argument("--threads", type=int, help="threads; the last digits depend on it")
     train.add_argument("--quiet", action="store_true", help="no progress bar")
 
 
@@ -95,6 +154,7 @@ def _train(arguments: argparse.Namespace) -> None:
         root=arguments.root,
         resume=arguments.resume,
         progress=not arguments.quiet,
+        threads=arguments.threads,
         trainer_options=options,
     )
     if not summary:
@@ -106,3 +166,63 @@ def _train(arguments: argparse.Namespace) -> None:
         f"({1e3 * summary['seconds_per_step']:.2f} ms per step); spikes per sample, by hidden "
         f"layer: {spikes}\nWrote {arguments.out}"
     )
+
+
+def _check_libraries(command: str) -> None:
+    """Refuse to begin what a missing library would end: its own error, and what installs it."""
+    for name in _NEEDS.get(command, ()):
+        try:
+            importlib.import_module(name)
+        except ImportError as error:
+            raise ImportError(
+                f"it needs {name.partition('.')[0]} ({error}): pip install 'fastsnn-np[torch]'"
+            ) from error
+
+
+@contextmanager
+def _signals() -> Iterator[None]:
+    """SIGTERM as an exception, so that what is being written is finished or removed."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # only the main thread may set handlers, and it gets the signals
+        return
+
+    def terminate(number: int, frame: Any) -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # once is enough
+        raise SystemExit(_TERMINATED)
+
+    before = signal.signal(signal.SIGTERM, terminate)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+@contextmanager
+def _short_warnings() -> Iterator[None]:
+    """Warnings as one line each, without the place in the code that they come from."""
+
+    def show(message: Any, category: Any, *place: Any, **more: Any) -> None:
+        print(f"fastsnn_np: warning: {' '.join(str(message).split())}", file=sys.stderr)
+
+    with warnings.catch_warnings():
+        warnings.showwarning = show
+        yield
+
+
+def _sentence(error: Exception) -> str:
+    """What went wrong, on one line."""
+    text = " ".join(str(error).split())
+    words = text.lower()
+    if isinstance(error, MemoryError) or "allocate memory" in words or "out of memory" in words:
+        return f"not enough memory: {text or 'fewer steps, neurons or samples per batch need less'}"
+    if "no space left" in words and not isinstance(error, OSError):
+        return f"the disk is full: {text}"
+    known = (OSError, ValueError, TypeError, FloatingPointError, RuntimeError, ImportError)
+    if isinstance(error, known) and type(error) is not RecursionError and text:
+        return text
+    return f"{type(error).__name__}: {text} (FASTSNN_TRACEBACK=1 shows where it comes from)"
+
+
+def _failed(arguments: argparse.Namespace, words: str, status: int) -> int:
+    print(f"fastsnn_np {arguments.command}: {words}", file=sys.stderr)
+    return status

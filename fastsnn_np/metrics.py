@@ -12,10 +12,19 @@ from typing import Any
 
 import numpy as np
 
+from ._checks import check_real, not_negative, room_for, whole
 from ._forward import Result, prepare
-from ._namespace import to_numpy
+from ._metric_checks import (
+    batch_of,
+    check_fit,
+    check_network,
+    check_operations,
+    check_result,
+    class_numbers,
+)
+from ._namespace import namespace, to_numpy
 from .network import Layer, Network, Readout
-from .spikes import Events, SpikeTimes
+from .spikes import Events, SpikeTimes, shape_of
 
 __all__ = [
     "ACCESS_PJ",
@@ -80,17 +89,20 @@ def footprint(network: Network) -> int:
     NeuroBench's footprint is that of parameters and buffers, among them the inner state of
     spiking layers, and leaves activations out.
     """
+    check_network(network)
     return _parameter_bytes(network) + _state_bytes(network)
 
 
 def connection_sparsity(network: Network) -> float:
     """Weights that are zero, as a fraction of all; biases are no connections."""
+    check_network(network)
     zeros = sum(int(np.count_nonzero(to_numpy(part.weight) == 0)) for part in _parts(network))
     return zeros / sum(part.n_inputs * part.n_neurons for part in _parts(network))
 
 
 def activation_sparsity(result: Result) -> float:
     """Fraction of zeros over all hidden layers, steps and samples; 0 without a hidden layer."""
+    check_result(result)
     places = sum(times.shape[0] * times.shape[1] for times in result.spike_times) * result.n_steps
     spikes = sum(int(to_numpy(count).sum()) for count in result.spike_counts)
     return 1 - spikes / places if places else 0.0
@@ -128,16 +140,17 @@ def synaptic_operations(
     >>> operations.dense, operations.effective_acs[0, 0]
     (array([108,  72]), np.int64(8))
     """
+    check_fit(network, result)
+    shape = shape_of(x)
+    if shape != (batch_of(result), network.sizes[0], result.n_steps):
+        raise ValueError(
+            f"x has (batch, neurons, time) {tuple(shape)}, and result is of "
+            f"{(batch_of(result), network.sizes[0], result.n_steps)}: "
+            "result must be forward(x, network)"
+        )
     inputs, binary = _input_counts(x)
     hidden = [to_numpy(times) < result.n_steps for times in result.spike_times]
     counts = [inputs, *hidden]
-    shapes = [count.shape for count in counts]
-    expected = [(len(inputs), n) for n in network.sizes[:-1]]
-    if shapes != expected:
-        raise ValueError(
-            f"x and result have (batch, neurons) {shapes} in front of the layers, "
-            f"the network expects {expected}: result must be forward(x, network)"
-        )
     fan_out = [np.count_nonzero(to_numpy(part.weight), axis=0) for part in _parts(network)]
     done = np.stack([count @ n for count, n in zip(counts, fan_out, strict=True)], axis=1)
     done = done.astype(np.int64)
@@ -154,18 +167,19 @@ def membrane_updates(network: Network, result: Result) -> Any:
     A neuron that has fired needs no further update, for it cannot fire again; NeuroBench, whose
     neurons go on, counts changes at every step. The readout is updated at every step.
     """
+    check_fit(network, result)
     last = result.n_steps - 1
     hidden = [
         (np.minimum(to_numpy(times), last) + 1).sum(axis=1, dtype=np.int64)
         for times in result.spike_times
     ]
-    assert result.prediction is not None
-    batch, classes = len(result.prediction), network.readout.n_neurons
+    batch, classes = batch_of(result), network.readout.n_neurons
     return np.stack([*hidden, np.full(batch, result.n_steps * classes, np.int64)], axis=1)
 
 
-def access_energy(n_bytes: int) -> float:
+def access_energy(n_bytes: float) -> float:
     """pJ to read or write 32 bits in the smallest memory of `ACCESS_PJ` that holds `n_bytes`."""
+    n_bytes = not_negative("n_bytes", n_bytes)
     return next(cost for size, cost in ACCESS_PJ.items() if n_bytes <= size)
 
 
@@ -206,20 +220,33 @@ def energy(
     -------
     Energy
 
+    Raises
+    ------
+    ValueError
+        If operations and updates are not of this network, or an energy is negative.
+
     Examples
     --------
     >>> operations = SynapticOperations(np.array([8]), np.array([[0]]), np.array([[2]]))
     >>> energy(Network.random([4, 2], seed=0), operations, np.array([[1]]))
     Energy(synapses=1.8, membranes=4.6, memory=45.0)
     """
+    mac, ac = not_negative("mac", mac, "pJ"), not_negative("ac", ac, "pJ")
+    if not isinstance(operations, SynapticOperations):
+        raise TypeError(
+            f"operations must be what synaptic_operations gives, got {type(operations).__name__}"
+        )
+    updates = check_operations(network, operations, updates)
     scale = 4 / np.dtype(to_numpy(network.readout.weight).dtype).itemsize
     if weight_access is None:
         weight_access = access_energy(round(_parameter_bytes(network) * scale))
+    weight_access = not_negative("weight_access", weight_access, "pJ")
     if state_access is None:
         state_access = access_energy(round(2 * _state_bytes(network) * scale))
+    state_access = not_negative("state_access", state_access, "pJ")
     macs = float(operations.effective_macs.sum(axis=1).mean())
     acs = float(operations.effective_acs.sum(axis=1).mean())
-    updated = float(np.asarray(updates).sum(axis=1).mean())
+    updated = float(updates.sum(axis=1).mean())
     accesses = (macs + acs + updated) * (weight_access + 2 * state_access)
     return Energy(macs * mac + acs * ac, updated * mac, accesses)
 
@@ -249,13 +276,16 @@ def latency_to_decision(
     Raises
     ------
     ValueError
-        If there is not one label per sample, or no sample.
+        If there is not one label per sample, no sample, or a label that is none of the classes.
     """
     run = prepare(network, backend=backend, return_potential=True)
-    labels = to_numpy(labels)
-    count = len(x) if isinstance(x, (SpikeTimes, Events)) else x.shape[0]
+    batch_size = whole("batch_size", batch_size)
+    count = shape_of(x).batch
+    labels = class_numbers("labels", labels, network.readout.n_neurons)
     if labels.shape != (count,) or count == 0:
-        raise ValueError(f"x has {count} samples and labels have shape {labels.shape}")
+        raise ValueError(
+            f"one label for each sample: x has {count} samples and labels have shape {labels.shape}"
+        )
     pool = np.cumsum if network.readout.kind == "sum" else np.maximum.accumulate
     right: Any = 0
     decided = []
@@ -279,6 +309,8 @@ def confusion_matrix(labels: Any, predictions: Any, n_classes: int) -> Any:
     ------
     ValueError
         If the two differ in length or leave 0 ... n_classes - 1.
+    TypeError
+        If they are no integers.
 
     Examples
     --------
@@ -286,16 +318,16 @@ def confusion_matrix(labels: Any, predictions: Any, n_classes: int) -> Any:
     array([[1, 0],
            [1, 1]])
     """
-    pair = [np.asarray(to_numpy(array)) for array in (labels, predictions)]
+    n_classes = whole("n_classes", n_classes)
+    pair = [
+        class_numbers("labels", labels, n_classes),
+        class_numbers("predictions", predictions, n_classes),
+    ]
     if pair[0].shape != pair[1].shape or pair[0].ndim != 1:
-        raise ValueError(f"{pair[0].shape} labels and {pair[1].shape} predictions: one each")
-    for name, array in zip(("labels", "predictions"), pair, strict=True):
-        if array.size and not (array.min() >= 0 and array.max() < n_classes):
-            raise ValueError(
-                f"{name} must lie in 0 ... {n_classes - 1}, got {array.min()} to {array.max()}"
-            )
-    flat = pair[0].astype(np.int64) * n_classes + pair[1].astype(np.int64)
-    return np.bincount(flat, minlength=n_classes**2).reshape(n_classes, n_classes)
+        raise ValueError(f"one prediction for each label, got {pair[0].shape} and {pair[1].shape}")
+    with room_for("counts", n_classes, n_classes):
+        flat = pair[0] * n_classes + pair[1]
+        return np.bincount(flat, minlength=n_classes**2).reshape(n_classes, n_classes)
 
 
 def spike_reduction(ours: Result | Any, standard: Result | Any) -> float:
@@ -309,22 +341,33 @@ def spike_reduction(ours: Result | Any, standard: Result | Any) -> float:
     Raises
     ------
     ValueError
-        If the standard network is silent.
+        If the standard network is silent, a number of spikes is negative or not finite, or the
+        two are results of different numbers of samples.
 
     Examples
     --------
     >>> spike_reduction([10, 20], [50, 70])
     0.75
     """
-    before = _spikes(standard)
+    if isinstance(ours, Result) and isinstance(standard, Result):
+        pair = batch_of(ours), batch_of(standard)
+        if pair[0] != pair[1]:
+            raise ValueError(f"ours has {pair[0]} samples and standard {pair[1]}: the same ones")
+    before = _spikes("standard", standard)
     if before == 0:
         raise ValueError("the standard network has no spike, so there is none to save")
-    return 1 - _spikes(ours) / before
+    return 1 - _spikes("ours", ours) / before
 
 
-def _spikes(of: Any) -> int:
+def _spikes(name: str, of: Any) -> float:
     counts = of.spike_counts if isinstance(of, Result) else (of,)
-    return sum(int(to_numpy(count).sum()) for count in counts)
+    total = 0.0
+    for count in map(to_numpy, counts):
+        check_real(name, count.dtype, np)
+        if not (np.isfinite(count).all() and (count >= 0).all()):
+            raise ValueError(f"{name} must be numbers of spikes, 0 or more and finite")
+        total += float(count.sum(dtype=np.float64))
+    return total
 
 
 def _parts(network: Network) -> tuple[Layer | Readout, ...]:
@@ -350,6 +393,7 @@ def _input_counts(x: Any) -> tuple[Any, bool]:
         flat = np.bincount(sample * x.n_neurons + x.indices, minlength=len(x) * x.n_neurons)
         binary = x.values is None or bool((np.abs(x.values) == 1).all())
         return flat.reshape(len(x), x.n_neurons), binary
+    check_real("x", x.dtype, namespace(x=x))
     x = to_numpy(x)
     counts = np.count_nonzero(x, axis=-1)
     return counts, x.dtype == np.bool_ or bool(((x == 0) | (np.abs(x) == 1)).all())

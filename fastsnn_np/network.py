@@ -11,10 +11,23 @@ from typing import Any, ClassVar
 import numpy as np
 
 from . import backends
-from ._checks import check_beta, check_finite, check_option, check_weights, finite, positive
-from ._decay import InputScale, beta_from_tau
+from ._checks import (
+    check_beta,
+    check_finite,
+    check_number_or_array,
+    check_option,
+    check_real,
+    check_weights,
+    finite,
+    is_whole,
+    positive,
+    room_for,
+    seeded,
+    working_dtype,
+)
+from ._decay import InputScale, as_real, beta_from_tau
 from ._layer import ReadoutKind
-from ._namespace import Array, as_parameter, float_dtype, namespace, to_numpy
+from ._namespace import Array, as_parameter, float_dtype, namespace, said, to_numpy
 from ._storage import Format
 
 __all__ = ["Layer", "Network", "Readout"]
@@ -22,6 +35,7 @@ __all__ = ["Layer", "Network", "Readout"]
 TAU_HIDDEN, TAU_READOUT = 10.0, 20.0  # ms, Table 1
 ARRAYS = ("weight", "bias", "beta")  # the fields of a part that are arrays
 _FORMAT = Format("network", version=1)
+_DTYPES = (np.dtype(np.float32), np.dtype(np.float64))
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,16 +49,19 @@ class _Parameters:
 
     def __post_init__(self) -> None:
         weight, bias = self.weight, self.bias
-        beta_array = None if isinstance(self.beta, (int, float)) else self.beta
-        xp = namespace(weight=weight, bias=bias, beta=beta_array)
+        if self.beta is not None:
+            check_number_or_array("beta", self.beta)
         check_weights(weight, bias)
+        xp = namespace(weight=weight, bias=bias, beta=self.beta)
         if 0 in weight.shape:
             raise ValueError(f"weight must not be empty, got shape {tuple(weight.shape)}")
         check_option("input_scale", self.input_scale, InputScale)
         dtype = float_dtype(xp, weight=weight)
         neurons = weight.shape[0]
         beta = beta_from_tau(self._default_tau) if self.beta is None else self.beta
-        beta = as_parameter(xp, beta, weight, dtype)
+        beta = as_real(xp, "beta", beta, weight, dtype)
+        if bias is not None:
+            check_real("bias", bias.dtype, xp)
         check_beta(xp, beta, neurons=neurons)
         arrays = {
             "weight": as_parameter(xp, weight, weight, dtype),
@@ -153,11 +170,15 @@ class Network:
     dt: float = 1.0
 
     def __post_init__(self) -> None:
+        if not isinstance(self.layers, (tuple, list)):
+            raise TypeError(f"layers must be a sequence of Layer, got {type(self.layers).__name__}")
         object.__setattr__(self, "layers", tuple(self.layers))
         parts = (*self.layers, self.readout)
-        for part, kind in zip(parts, (*[Layer] * len(self.layers), Readout), strict=True):
-            if not isinstance(part, kind):
-                raise TypeError(f"expected a {kind.__name__}, got {type(part).__name__}")
+        for i, part in enumerate(self.layers):
+            if not isinstance(part, Layer):
+                raise TypeError(f"layers[{i}]: expected a Layer, got {type(part).__name__}")
+        if not isinstance(self.readout, Readout):
+            raise TypeError(f"readout: expected a Readout, got {type(self.readout).__name__}")
         namespace(**{f"the weight of layer {i}": part.weight for i, part in enumerate(parts)})
         for i, (before, after) in enumerate(zip(parts[:-1], parts[1:], strict=True)):
             if after.n_inputs != before.n_neurons:
@@ -194,16 +215,26 @@ class Network:
         seed : int or numpy.random.Generator, optional
         tau, tau_readout, dt : float
             Time constants and step in ms.
+        dtype : {numpy.float32, numpy.float64}
+
+        Raises
+        ------
+        ValueError, TypeError
+            If a size is no whole number of at least 1, there are fewer than two, or the dtype is
+            another.
         """
-        sizes = [int(n) for n in sizes]
-        if len(sizes) < 2 or min(sizes) < 1:
-            raise ValueError(f"sizes must name at least inputs and classes, all >= 1, got {sizes}")
-        rng = np.random.default_rng(seed)
+        sizes = _sizes(sizes)
+        dtype = working_dtype(dtype)
+        rng = seeded(seed)
+        tau, tau_readout = positive("tau", tau, "ms"), positive("tau_readout", tau_readout, "ms")
+        threshold = finite("threshold", threshold)
 
         def parameters(n_in: int, n_out: int, time_constant: float) -> dict[str, Any]:
             bound = math.sqrt(1 / n_in)
+            with room_for("weights", n_out, n_in):
+                weight = rng.uniform(-bound, bound, (n_out, n_in)).astype(dtype)
             return {
-                "weight": rng.uniform(-bound, bound, (n_out, n_in)).astype(dtype),
+                "weight": weight,
                 "bias": np.zeros(n_out, dtype),
                 "beta": beta_from_tau(time_constant, dt),
                 "input_scale": input_scale,
@@ -236,6 +267,8 @@ class Network:
 
     def mapped(self, move: Callable[[Array], Array]) -> Network:
         """The same network with every parameter passed through `move`; itself if none changes."""
+        if not callable(move):
+            raise TypeError(f"move must be a function of an array, got {said(move)}")
         return self._mapped(move, replace)
 
     def _mapped(self, move: Callable[[Array], Array], changed: Callable[..., Any]) -> Network:
@@ -271,13 +304,19 @@ class Network:
         """
         header, arrays = _FORMAT.read(path)
         try:
+            if not isinstance(header["layers"], list):
+                raise TypeError(f"its layers are no list, but {type(header['layers']).__name__}")
             layers = [
-                Layer(**_group(arrays, f"layers.{i}"), **options)
+                Layer(**_group(arrays, f"layers.{i}"), **_options(Layer, options))
                 for i, options in enumerate(header["layers"])
             ]
-            readout = Readout(**_group(arrays, "readout"), **header["readout"])
+            readout = Readout(**_group(arrays, "readout"), **_options(Readout, header["readout"]))
+            if arrays:
+                raise ValueError(f"it holds arrays that no layer has: {', '.join(sorted(arrays))}")
             return cls(tuple(layers), readout, header["dt"])
-        except (KeyError, TypeError, ValueError, OverflowError) as error:
+        except KeyError as error:
+            raise ValueError(f"{path} does not describe a network: it lacks {error}") from error
+        except (TypeError, ValueError, OverflowError) as error:
             raise ValueError(f"{path} does not describe a network: {error}") from error
 
 
@@ -302,5 +341,39 @@ def _described(part: Layer | Readout, prefix: str, arrays: dict[str, Any]) -> di
 
 
 def _group(arrays: dict[str, Any], prefix: str) -> dict[str, Any]:
-    group = {"weight": arrays[f"{prefix}.weight"], "beta": arrays[f"{prefix}.beta"]}
-    return {**group, "bias": arrays.get(f"{prefix}.bias")}
+    """The arrays of one part, taken out of a file's, and all of the dtype they were saved in."""
+    group = {name: arrays.pop(f"{prefix}.{name}") for name in ("weight", "beta")}
+    group["bias"] = arrays.pop(f"{prefix}.bias", None)
+    dtype = group["weight"].dtype
+    for name, array in group.items():
+        if array is not None and not (array.dtype == dtype and dtype in _DTYPES):
+            raise TypeError(
+                f"{prefix}.{name} is {array.dtype}: weight, bias and beta of a part are all "
+                "float32 or all float64"
+            )
+    return group
+
+
+def _options(kind: type[Layer | Readout], options: Any) -> dict[str, Any]:
+    """The options of one part in a file's header: each of those that `save` writes."""
+    if not isinstance(options, dict):
+        raise TypeError(f"a {kind.__name__}'s options are no object, but {options!r:.80}")
+    for field in fields(kind):
+        if field.name not in ARRAYS and field.name not in options:
+            raise ValueError(f"a {kind.__name__} lacks {field.name!r}")
+    return options
+
+
+def _sizes(sizes: Any) -> list[int]:
+    try:
+        sizes = list(sizes)
+    except TypeError:
+        raise TypeError(
+            f"sizes must be a sequence, inputs, hidden layers and classes, got {sizes!r}"
+        ) from None
+    if len(sizes) < 2 or not all(is_whole(size) and size >= 1 for size in sizes):
+        raise ValueError(
+            "sizes must name at least inputs and classes, all whole numbers and all >= 1, "
+            f"got {sizes}"
+        )
+    return [int(size) for size in sizes]

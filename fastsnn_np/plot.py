@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
+from ._checks import check_iterable, is_number, positive, whole
 from ._forward import Result, forward
+from ._metric_checks import check_network
+from ._namespace import said, to_numpy
 from .metrics import LatencyToDecision
 from .network import Network
 from .spikes import Events, SpikeTimes
@@ -27,9 +31,9 @@ def activity(
     Parameters
     ----------
     x : SpikeTimes or Events
-        A single sample, NumPy.
+        A single sample, in host memory.
     network : Network
-        A network of NumPy arrays, with at least one hidden layer.
+        With at least one hidden layer.
     label : int
         The right class, drawn in colour.
     classes : sequence of str, optional
@@ -44,15 +48,23 @@ def activity(
     Raises
     ------
     ValueError
-        If `x` holds more than one sample.
+        If `x` holds more than one sample, or `label` is none of the classes.
     """
     from matplotlib.figure import Figure
 
+    if not isinstance(x, (SpikeTimes, Events)):
+        raise TypeError(f"activity draws SpikeTimes or Events, got {type(x).__name__}")
+    check_network(network)
+    label = whole("label", label, at_least=0, below=network.sizes[-1])
+    _check_names(classes, network.sizes[-1])
+    if isinstance(x, SpikeTimes):
+        x = SpikeTimes.unchecked(to_numpy(x.times), x.n_steps)
+    network = network.mapped(to_numpy)
     if len(x) != 1:
         raise ValueError(f"activity draws one sample, got {len(x)}: pass x[i : i + 1]")
     result: Result = forward(x, network, return_potential=True)
     assert result.potentials is not None and result.prediction is not None
-    dt = network.dt if dt is None else dt
+    dt = network.dt if dt is None else positive("dt", dt, "ms")
     rasters = [("Input", *_raster(x), x.n_neurons), *_hidden_rasters(result)]
     figure = Figure(figsize=(7, 3 + 1.9 * len(rasters)), layout="constrained")
     axes = figure.subplots(len(rasters) + 1, 1, sharex=True)
@@ -105,6 +117,9 @@ def training_curve(history: list[dict[str, float]], evaluated_on: str = "validat
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
 
+    _check_history(history)
+    if not isinstance(evaluated_on, str):
+        raise TypeError(f"evaluated_on must be a str, got {said(evaluated_on)}")
     figure = Figure(figsize=(7, 3), layout="constrained")
     loss, accuracy = figure.subplots(1, 2)
     epochs = np.arange(1, len(history) + 1)
@@ -116,7 +131,8 @@ def training_curve(history: list[dict[str, float]], evaluated_on: str = "validat
             values = [100 * record[key] for record in history]
             accuracy.plot(epochs, values, color=colour, label=f"{name} {values[-1]:.1f} %")
     accuracy.set(xlabel="Epoch", ylabel="Accuracy (%)", ylim=(None, 100))
-    accuracy.legend(frameon=False, loc="lower right")
+    if accuracy.lines:
+        accuracy.legend(frameon=False, loc="lower right")
     for axis in (loss, accuracy):
         axis.spines[["top", "right"]].set_visible(False)
         axis.xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -144,10 +160,15 @@ def confusion(matrix: Any, classes: Any = None) -> Any:
     """
     from matplotlib.figure import Figure
 
-    matrix = np.asarray(matrix)
-    if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1]:
-        raise ValueError(f"matrix must have shape (classes, classes), got {matrix.shape}")
+    matrix = to_numpy(matrix)
+    if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1] or len(matrix) == 0:
+        raise ValueError(
+            f"matrix must have at least one class and shape (classes, classes), got {matrix.shape}"
+        )
+    if matrix.dtype.kind not in "iu" or (matrix < 0).any():
+        raise ValueError("matrix must hold counts, integers of at least 0")
     count = len(matrix)
+    _check_names(classes, count)
     share = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
     figure = Figure(figsize=(2.2 + 0.5 * count, 1.6 + 0.45 * count), layout="constrained")
     axis = figure.subplots()
@@ -183,14 +204,25 @@ def latency_curve(latency: LatencyToDecision, *, dt: float = 1.0) -> Any:
     """
     from matplotlib.figure import Figure
 
-    steps = np.arange(len(latency.accuracy))
-    settled = np.searchsorted(np.sort(latency.decided), steps, side="right") / len(latency.decided)
+    dt = positive("dt", dt, "ms")
+    if not isinstance(latency, LatencyToDecision):
+        raise TypeError(
+            f"latency must be what latency_to_decision gives, got {type(latency).__name__}"
+        )
+    accuracy, decided = to_numpy(latency.accuracy), to_numpy(latency.decided)
+    if not all(a.ndim == 1 and len(a) and a.dtype.kind in "iuf" for a in (accuracy, decided)):
+        raise ValueError(
+            "latency must hold numbers, one accuracy for each step and one decision for each "
+            f"sample, got shapes {accuracy.shape} and {decided.shape}"
+        )
+    steps = np.arange(len(accuracy))
+    settled = np.searchsorted(np.sort(decided), steps, side="right") / len(decided)
     figure = Figure(figsize=(7, 3.2), layout="constrained")
     axis = figure.subplots()
     time = (steps + 1) * dt
     axis.plot(time, 100 * settled, color="0.6", label="predictions that stay")
-    final = 100 * latency.accuracy[-1]
-    axis.plot(time, 100 * latency.accuracy, color="#00693c", lw=2, label="right predictions")
+    final = 100 * accuracy[-1]
+    axis.plot(time, 100 * accuracy, color="#00693c", lw=2, label="right predictions")
     axis.set_title(f"{final:.1f} % right after {time[-1]:g} ms", loc="left")
     axis.set(xlabel="Time seen (ms)", ylabel="Samples (%)", xlim=(0, time[-1]), ylim=(0, 102))
     axis.legend(frameon=False, loc="lower right")
@@ -213,6 +245,29 @@ def _hidden_rasters(result: Result) -> list[tuple[str, Any, Any, int]]:
         name = "Hidden layer" if count == 1 else f"Hidden layer {i + 1}"
         rasters.append((name, *_raster(SpikeTimes(times, result.n_steps)), times.shape[1]))
     return rasters
+
+
+def _check_names(classes: Any, count: int) -> None:
+    if classes is None:
+        return
+    check_iterable("classes", classes, "names")
+    if len(classes) != count:
+        raise ValueError(f"classes must name {count} classes, got {len(classes)} names")
+
+
+def _check_history(history: Any) -> None:
+    """Refuse what is no history, or one whose epochs lack what others have."""
+    if not isinstance(history, (list, tuple)) or not history:
+        raise TypeError(
+            "history must be what fit gives, a list with a dict for each epoch, "
+            f"got {said(history)}"
+        )
+    first = history[0] if isinstance(history[0], Mapping) else {}
+    keys = {"loss"} | {"accuracy", "validation_accuracy"}.intersection(first)
+    for i, record in enumerate(history):
+        for key in sorted(keys):
+            if not (isinstance(record, Mapping) and is_number(record.get(key))):
+                raise ValueError(f"history[{i}] must hold a number for {key!r}, got {said(record)}")
 
 
 def _class_name(classes: Any, index: int) -> str:

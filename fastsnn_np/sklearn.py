@@ -269,7 +269,8 @@ class FastSNNClassifier(ClassifierMixin, BaseEstimator):
         scaled = np.clip((X - low) / span, 0, 1)
         if self.on_off:
             scaled = np.concatenate([scaled, 1 - scaled], axis=1)
-        return ENCODINGS[self.encoding](scaled, n_steps=self.n_steps_)
+        # an axis of its own: as many samples as features are no square image
+        return ENCODINGS[self.encoding](scaled[:, None], n_steps=self.n_steps_)
 
 
 def _range(X: Any) -> Any:

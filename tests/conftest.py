@@ -17,6 +17,9 @@ import fastsnn_np as fs
 from fastsnn_np import backends
 from fastsnn_np._namespace import to_numpy
 
+# doctest would import it
+collect_ignore = [] if importlib.util.find_spec("h5py") else ["hostile_hdf5.py"]
+
 settings.register_profile("fastsnn", deadline=None, derandomize=False, print_blob=True)
 settings.load_profile("fastsnn")
 

@@ -180,7 +180,27 @@ def test_bad_augmentation(call, error, words):
 
 
 @pytest.mark.backend("torch")
-def test_torch_arrays_are_refused():
+def test_torch_tensors_on_the_cpu_stay_tensors():
     torch = pytest.importorskip("torch", reason="torch is not installed")
+    times = np.arange(12).reshape(2, 6)
+    for call in (
+        lambda x, rng: augment.shift(x, rng, shape=(2, 3)),
+        lambda x, rng: augment.flip(x, rng, shape=(2, 3)),
+        augment.shift_channels,
+        augment.jitter,
+        augment.drop,
+    ):
+        expected = call(SpikeTimes(times, 12), np.random.default_rng(1))
+        got = call(SpikeTimes(torch.from_numpy(times), 12), np.random.default_rng(1))
+        assert isinstance(got.times, torch.Tensor) and got.times.dtype == torch.int32
+        np.testing.assert_array_equal(got.times.numpy(), expected.times)
+    elsewhere = SpikeTimes.unchecked(torch.zeros((1, 2), dtype=torch.int32, device="meta"), 5)
     with pytest.raises(TypeError, match="got times of torch: augment before the batch is moved"):
-        augment.drop(SpikeTimes(torch.zeros((1, 2), dtype=torch.int32), 5), RNG)
+        augment.drop(elsewhere, RNG)
+
+
+def test_jitter_in_a_window_that_32_bits_just_hold():
+    last = SpikeTimes(np.array([[2**31 - 3, 5]]), 2**31 - 1)
+    for seed in range(20):
+        moved = augment.jitter(last, np.random.default_rng(seed), steps=32767).times
+        assert abs(int(moved[0, 0]) - (2**31 - 3)) <= 32767

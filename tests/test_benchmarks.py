@@ -383,8 +383,7 @@ def test_help_lists_the_commands(capsys):
     assert all(f"\n    {name}" in out for name in cli.COMMANDS)
 
 
-@pytest.mark.parametrize("name", ["cases", "speedup", "peers", "scaling", "latency", "accuracy",
-                                  "report", "guard", "bulk-memory"])  # fmt: skip
+@pytest.mark.parametrize("name", cli.COMMANDS)
 def test_a_command_is_a_name_options_and_a_run(name, capsys):
     """Every option of its own is a typed field, and what it shares is added by the command line."""
     command = cli.COMMANDS[name].command

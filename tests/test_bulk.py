@@ -203,5 +203,5 @@ def test_another_shape_midway(x, network):
         list(forward_iter(network, [x[:, 1:]]))
     with pytest.raises(ValueError, match=r"batch 1: .*add a batch axis with x\[None\]"):
         list(forward_iter(network, [x, x[0]]))
-    with pytest.raises(TypeError, match="batch 0: x must be an array .* got builtins.str"):
+    with pytest.raises(TypeError, match="batch 0: x must be an array .* got str"):
         list(forward_iter(network, ["nonsense"]))

@@ -27,7 +27,8 @@ def test_a_network():
 
 
 def test_recordings_in_the_cache():
-    events, labels = _cache._read(FILES / "recordings.safetensors", "0123456789abcdef")
+    path = FILES / "recordings.safetensors"
+    events, labels = _cache._read(path, "0123456789abcdef", (6, 4), n_classes=3)
     expected = fs.Events.from_arrays(
         [0, 3, 3, 1], [2, 0, 5, 1], [0, 0, 1, 2], n_neurons=6, n_steps=4
     )

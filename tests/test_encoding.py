@@ -30,7 +30,21 @@ def test_latency_by_step_size_and_length():
     p = np.array([[0.25, 1.0]])
     assert latency(p, dt=0.5, n_steps=200).times.tolist() == [[64, 9]]
     assert latency(p, n_steps=10).times.tolist() == [[10, 4]]
-    assert latency(p, n_steps=4).times.tolist() == [[4, 4]]  # 4.46 rounds to step 4: too late
+    with pytest.warns(UserWarning, match="even p = 1 does so at step 4, after the 4 steps"):
+        assert latency(p, n_steps=4).times.tolist() == [[4, 4]]  # 4.46 rounds to step 4: too late
+    with pytest.warns(UserWarning, match="raise dt or n_steps"):
+        latency(p, dt=1e-300)
+
+
+@pytest.mark.parametrize("encode", [latency, linear_latency])
+def test_one_image_without_a_batch_axis_is_refused(encode):
+    image = np.full((28, 28), 255, np.uint8)
+    for one in (image, image / 255, np.stack([image] * 3, axis=-1)):
+        with pytest.raises(ValueError, match=r"one image without a batch axis: pass p\[None\]"):
+            encode(one)
+        assert len(encode(one[None])) == 1
+    assert encode(image[:, None]).shape[:2] == (28, 28)  # 28 samples of 28 values
+    assert encode(np.ones((8, 8))).shape[:2] == (8, 8)  # as likely a table
 
 
 def test_latency_flattens_and_takes_an_empty_batch():

@@ -145,6 +145,15 @@ def test_overflow_and_spoilt_weights_are_named(backend, x, network):
 W22 = np.ones((2, 2), np.float32)
 
 
+def test_overflow_of_spikes_is_named_in_any_library(lib):
+    """Booleans and integers are finite, and are not asked whether they are."""
+    huge = fs.Network((fs.Layer(np.full((2, 3), 3e38, np.float32)),), fs.Readout(W22))
+    for dtype in (np.bool_, np.int32):
+        spikes = lib.asarray(np.ones((1, 3, 4)), dtype)
+        with pytest.raises(ValueError, match="the potential of layer 0 overflows"):
+            fs.forward(spikes, huge.mapped(lib.asarray))
+
+
 @pytest.mark.parametrize("backend", NAMED, indirect=True)
 def test_read_only_and_non_contiguous_input(backend, x, network):
     expected = fs.forward(x, network, backend="numpy").prediction

@@ -138,11 +138,16 @@ def test_energy_by_hand():
 def test_a_larger_network_reads_from_a_larger_memory():
     costs = [metrics.access_energy(size) for size in (8192, 8193, 32769, 2**20, 2**20 + 1)]
     assert costs == [5, 10, 50, 50, 640]
-    nothing = metrics.SynapticOperations(np.array([1]), np.zeros((1, 1), int), np.zeros((1, 1)))
+    zeros = np.zeros((1, 1), int)
     narrow = fs.Network.random([100, 20], seed=0)
     wide = fs.Network.random([100, 20], seed=0, dtype=np.float64)  # counts as 32 bits too
     larger = fs.Network.random([100, 21], seed=0)
-    figures = [metrics.energy(n, nothing, np.array([[1]])).memory for n in (narrow, wide, larger)]
+    figures = [
+        metrics.energy(
+            n, metrics.SynapticOperations(np.array([100 * n.sizes[1]]), zeros, zeros), zeros + 1
+        ).memory
+        for n in (narrow, wide, larger)
+    ]
     assert figures == [15, 15, 20]
 
 
@@ -190,7 +195,7 @@ def test_bad_input(network, x):
         metrics.latency_to_decision(network, x, np.zeros(4, int))
     with pytest.raises(ValueError, match="labels must lie in 0 ... 2, got 0 to 3"):
         metrics.confusion_matrix([0, 3], [0, 1], 3)
-    with pytest.raises(ValueError, match="one each"):
+    with pytest.raises(ValueError, match="one prediction for each label"):
         metrics.confusion_matrix([0, 1, 2], [0, 1], 3)
     silent = dataclasses.replace(result, spike_counts=(np.zeros(5, int),))
     with pytest.raises(ValueError, match="the standard network has no spike"):

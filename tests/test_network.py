@@ -131,6 +131,8 @@ def without(data, key):
     return with_header(header, body)
 
 
+HIDDEN = {"threshold": 1.0, "input_scale": "unit"}
+
 DAMAGE = [
     (lambda d: d[: len(d) // 2], "truncated or no safetensors file"),
     (lambda d: d[:5], "truncated or no safetensors file"),
@@ -146,14 +148,17 @@ DAMAGE = [
     (lambda d: without(d, "version"), "damaged network header"),
     (lambda d: with_text(d, "[" * 100_000), "damaged network header: RecursionError"),
     (lambda d: with_text(d, '{"version": ' + "1" * 5000 + "}"), "damaged network header"),
-    (lambda d: edited(d, layers=[{"threshold": 10**400}] * 2), "does not describe a network"),
+    (
+        lambda d: edited(d, layers=[{**HIDDEN, "threshold": 10**400}] * 2),
+        "does not describe a network",
+    ),
     (as_float8, "holds an array that cannot be read"),
     (lambda d: without(d, "dt"), "does not describe a network"),
     (lambda d: edited(d, dt=-1), "dt must be positive"),
     (lambda d: edited(d, dt="soon"), "does not describe a network"),
-    (lambda d: edited(d, layers=[{"threshold": 1.0}] * 3), "layers.2"),
-    (lambda d: edited(d, layers=[{"nonsense": 1.0}] * 2), "nonsense"),
-    (lambda d: edited(d, readout={"kind": "mean"}), "'sum', 'max'"),
+    (lambda d: edited(d, layers=[HIDDEN] * 3), "layers.2"),
+    (lambda d: edited(d, layers=[{**HIDDEN, "nonsense": 1.0}] * 2), "nonsense"),
+    (lambda d: edited(d, readout={"kind": "mean", "input_scale": "unit"}), "'sum', 'max'"),
     (lambda d: edited(d, layers=7), "does not describe a network"),
 ]
 
@@ -209,7 +214,11 @@ BAD = [
     (lambda: fs.Network((), fs.Readout(W), dt=0), ValueError, "dt must be positive"),
     (lambda: fs.Network.random([5]), ValueError, "at least inputs and classes"),
     (lambda: fs.Network.random([5, 0, 2]), ValueError, "all >= 1"),
-    (lambda: fs.Network.random([5, 2], tau_readout=-1.0), ValueError, "tau must be positive"),
+    (
+        lambda: fs.Network.random([5, 2], tau_readout=-1.0),
+        ValueError,
+        "tau_readout must be positive",
+    ),
 ]
 
 

@@ -473,11 +473,13 @@ def test_counts_of_any_size(own_cache, tmp_path, per_step):
         70_000,
     )
     made = (events, np.array([1, 0], np.uint8))
-    same(_cache.cached("set", [], {}, lambda: made), made)
-    same(_cache.cached("set", [], {}, lambda: pytest.fail("built again")), made)
+    fits = {"shape": (70_000, 2), "n_classes": 2}
+    same(_cache.cached("set", [], {}, lambda: made, **fits), made)
+    same(_cache.cached("set", [], {}, lambda: pytest.fail("built again"), **fits), made)
     none = (Events(np.zeros((0, 3), int), np.zeros(0, int), 5), np.zeros(0, np.uint8))
-    same(_cache.cached("none", [], {}, lambda: none), none)
-    same(_cache.cached("none", [], {}, lambda: pytest.fail("built again")), none)
+    fits = {"shape": (5, 2), "n_classes": 2}
+    same(_cache.cached("none", [], {}, lambda: none, **fits), none)
+    same(_cache.cached("none", [], {}, lambda: pytest.fail("built again"), **fits), none)
 
 
 def test_where_the_cache_is(monkeypatch, tmp_path):

@@ -112,6 +112,31 @@ def test_every_gradient_equals_autograd(depth, gradient, readout, scale):
     assert fired > 20 or depth == 1
 
 
+@pytest.mark.parametrize("gradient", GRADIENTS)
+@pytest.mark.parametrize("scale", SCALES)
+@pytest.mark.parametrize("engine", ["dense", "event"])
+def test_what_a_hidden_layer_hands_to_the_one_below_is_scaled(gradient, scale, engine):
+    """By 2 / (T (T + 1)), and nothing else is: against autograd of the same, three layers deep."""
+    model = random_model(2, [6, 9, 9, 9, 3], "sum", scale, gradient, 10.0)
+    model.engine = engine
+    x = (torch.rand(4, 6, 23, dtype=F64) < 0.4).to(F64).requires_grad_()
+    target = torch.tensor([0, 1, 2, 1])
+    leaves = [x, *model.parameters()]
+    ours = torch.autograd.grad(torch.nn.functional.cross_entropy(model(x), target), leaves)
+    o = x
+    for i, module in enumerate(model.layers):
+        if i > 0:
+            factor = 2 / (23 * 24)
+            o = factor * o + (1 - factor) * o.detach()
+        v0 = torch.zeros(4, len(module.weight), dtype=F64)
+        o = oracle_spikes(oracle_potential(o, module, v0), gradient, 10.0)
+    logits = oracle_potential(o, model.readout, torch.zeros(4, 3, dtype=F64)).sum(-1)
+    expected = torch.autograd.grad(torch.nn.functional.cross_entropy(logits, target), leaves)
+    for a, b in zip(ours, expected, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-10 * b.abs().max().item())
+    assert expected[1].abs().max() > 0  # of the first layer's weights
+
+
 @pytest.mark.parametrize("readout", READOUTS)
 @pytest.mark.parametrize("scale", SCALES)
 def test_readout_gradient_equals_central_differences(readout, scale):
@@ -225,9 +250,9 @@ def test_beta_stays_inside_and_can_come_back():
 
 def test_state_dict_and_repr():
     model = FastSNN([4, 3, 2])
-    assert set(model.state_dict()) == {
-        f"{part}.{name}" for part in ("layers.0", "readout") for name in ("weight", "bias", "beta")
-    }
+    names = {"weight", "bias", "beta", "_extra_state"}
+    kept = {f"{part}.{name}" for part in ("layers.0", "readout") for name in names}
+    assert set(model.state_dict()) == {*kept, "_extra_state"}
     assert "learn_beta=True" in repr(model)
     logits, spikes = model(torch.ones(2, 4, 9), return_spikes=True)
     assert logits.shape == (2, 2)

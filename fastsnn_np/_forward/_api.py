@@ -11,16 +11,16 @@ from typing import Any
 import numpy as np
 
 from .. import backends
-from .._checks import check_option, whole
+from .._checks import check_option, flag, whole
 from .._decay import Method
 from .._engine import EngineName
 from .._namespace import Array, device_of, is_array, library_name, namespace
 from ..network import Network
 from ..spikes import Events, SpikeTimes
 from ._chain import Options
-from ._input import Layout, batches, in_layout
+from ._input import Layout, batches, check_several, in_layout
 from ._prepared import Chosen, Prepared, run_layer
-from ._results import Result, State, joined
+from ._results import Result, State, check_is_state, joined
 
 
 def forward(
@@ -116,7 +116,8 @@ def forward(
         batch_size = whole("batch_size", batch_size)
     if batch_size is not None and (state is not None or return_state):
         raise ValueError("a state belongs to one batch: give no batch_size with it")
-    options = Options(return_potential, return_state, check_finite, explain)
+    options = _options(return_potential, return_state, check_finite, explain)
+    progress = flag("progress", progress)
     if backend is not None and device is None:
         device = backends.get(backend).home(x.times if isinstance(x, SpikeTimes) else x)
     chosen = Chosen(backend, device, engine, method)
@@ -125,7 +126,7 @@ def forward(
         x = in_layout(x, layout)
         run = partial(run_layer, chosen=chosen, options=options)
     else:
-        network = _loaded(network, beside=x if backend is None else None)
+        network = loaded(network, beside=x if backend is None else None)
         x = in_layout(x, layout, network)
         run = Prepared(network, chosen, options)
     # What NumPy would warn of is looked for below, in every library, and raised.
@@ -165,8 +166,8 @@ def prepare(
     """
     check_option("method", method, Method)
     check_option("engine", engine, EngineName)
-    options = Options(return_potential, return_state, check_finite, explain)
-    return Prepared(_loaded(network), Chosen(backend, device, engine, method), options)
+    options = _options(return_potential, return_state, check_finite, explain)
+    return Prepared(loaded(network), Chosen(backend, device, engine, method), options)
 
 
 def stream(
@@ -208,13 +209,30 @@ def stream(
     run = prepare(
         network, backend=backend, device=device, engine=engine, return_state=True, explain=explain
     )
+    check_several("chunks", chunks)
+    if state is not None:
+        check_is_state(state)
+    return _streamed(run, chunks, state)
+
+
+def _streamed(run: Prepared, chunks: Iterable[Any], state: State | None) -> Iterator[Result]:
+    """The chunks' results; `stream` itself is no generator, so that it checks when it is called."""
     for chunk in chunks:
         result = run(in_layout(chunk, "bnt"), state)
         state = result.state
         yield result
 
 
-def _loaded(network: Any, *, beside: Any = None) -> Network:
+def _options(return_potential: Any, return_state: Any, check_finite: Any, explain: Any) -> Options:
+    return Options(
+        flag("return_potential", return_potential),
+        flag("return_state", return_state),
+        flag("check_finite", check_finite),
+        flag("explain", explain),
+    )
+
+
+def loaded(network: Any, *, beside: Any = None) -> Network:
     """The network, or that of a file; its arrays go to the library and device of `beside`."""
     if isinstance(network, Network):
         return network

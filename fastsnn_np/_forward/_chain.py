@@ -46,38 +46,42 @@ def run(chain: Chain, xp: Any, x: Any, steps: int, options: Options, state: Stat
     times: list[Array] = []
     finals: list[Array] = []
     potentials: list[Any] = []
-    finite: list[Array] = []  # flags, looked at once and last: each look would wait for a GPU
+    looks: list[tuple[Array, Array, str]] = []  # flags, what they are of, and where that is
 
-    def computed(step: Step, spikes: Any) -> Any:
+    def look(values: Array, where: str) -> None:
+        """Note whether values are finite; looked at last and at once, since it waits for a GPU."""
+        if options.check_finite:
+            looks.append((xp.all(xp.isfinite(values)), values, where))
+
+    def computed(step: Step, spikes: Any, where: str) -> Any:
         if state is not None:
             more["initial_potential"] = state.potentials[len(finals)]
         if not step.takes_sparse:
             spikes = _dense(xp, spikes, chain.like)
         out = step.run(spikes, **more)
-        if options.check_finite:
-            finite.append(xp.all(xp.isfinite(out.final_potential)))
+        look(out.final_potential, where)
         finals.append(out.final_potential)
         potentials.append(out.potential)
         return out
 
     spikes = x
     for i, step in enumerate(chain.hidden):
-        fired = computed(step, spikes).times
+        fired = computed(step, spikes, f"layer {i}").times
         if state is not None:
             fired = only_first(xp, fired, state.spike_times[i], steps)
         times.append(fired)
         spikes = SpikeTimes.unchecked(fired, steps)
     logits = prediction = None
     if chain.readout is not None and chain.network is not None:
-        logits = computed(chain.readout, spikes).logits
+        logits = computed(chain.readout, spikes, "the readout").logits
         if state is not None:
             logits = logits_so_far(xp, state.logits, logits, chain.network.readout.kind)
+            look(logits, "the readout, added up,")
         prediction = xp.argmax(logits, axis=-1)
     counts = [xp.sum(xp.astype(t < steps, xp.int32), axis=-1, dtype=xp.int32) for t in times]
-    if finite and not bool(functools.reduce(operator.and_, finite)):
-        first = [bool(flag) for flag in finite].index(False)
-        where = f"layer {first}" if first < len(chain.hidden) else "the readout"
-        raise error_of_potential(x, chain.network, finals[first], where)
+    if looks and not bool(functools.reduce(operator.and_, [flag for flag, _, _ in looks])):
+        _, values, where = next(look for look in looks if not bool(look[0]))
+        raise error_of_potential(x, chain.network, state, values, where)
     return Result(
         tuple(times),
         tuple(counts),

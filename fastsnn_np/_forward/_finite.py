@@ -7,19 +7,25 @@ from typing import Any
 from .._checks import check_finite
 from .._namespace import Array, is_array
 from ..network import ARRAYS, Network
+from ._results import State
 
 
-def error_of_potential(x: Any, network: Network | None, potential: Array, where: str) -> ValueError:
+def error_of_potential(
+    x: Any, network: Network | None, state: State | None, potential: Array, where: str
+) -> ValueError:
     """The error for a `potential` of layer `where` that is not finite.
 
-    The input or a parameter is named if it holds a NaN or an infinity. If none does, the potential
-    has overflown.
+    The input, a parameter or an array of the state is named if it holds a NaN or an infinity. If
+    none does, the potential has overflown.
     """
     named = {"x, as (batch, neurons, time),": x} if is_array(x) else {}
     if network is not None:
         for i, part in enumerate((*network.layers, network.readout)):
             name = "the readout" if part is network.readout else f"layer {i}"
             named |= {f"{array} of {name}": getattr(part, array) for array in ARRAYS}
+    if state is not None:
+        named |= {f"state.potentials[{i}]": array for i, array in enumerate(state.potentials)}
+        named["state.logits"] = state.logits
     for name, array in named.items():
         if array is not None:
             try:

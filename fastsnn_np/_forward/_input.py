@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, Literal
 
+from .._checks import check_iterable
 from .._namespace import namespace
 from ..network import Network
 from ..spikes import Events, SpikeTimes
@@ -43,6 +44,13 @@ def in_layout(x: Any, layout: str, network: Network | None = None) -> Any:
             f"{_AXES[layout]}: at least one of each is needed"
         )
     return x
+
+
+def check_several(name: str, inputs: Any) -> None:
+    """Refuse what is no sequence of inputs, such as a single one."""
+    if isinstance(inputs, (SpikeTimes, Events)):
+        raise TypeError(f"{name} must be several inputs, got one, {type(inputs).__name__}: [x]")
+    check_iterable(name, inputs, "arrays, SpikeTimes or Events")
 
 
 def batches(x: Any, size: int | None, progress: bool) -> Iterator[Any]:

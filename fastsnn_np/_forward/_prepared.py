@@ -9,7 +9,7 @@ from .. import backends
 from .._checks import check_neurons
 from .._decay import beta_from_tau
 from .._engine import EngineName, LayerOptions, ReadoutOptions
-from .._namespace import Array, float_dtype, namespace
+from .._namespace import Array, float_dtype, namespace, native
 from ..network import TAU_HIDDEN, Network
 from ..spikes import Events, SpikeTimes, shape_of
 from ._chain import Chain, Options, Step, run
@@ -38,7 +38,7 @@ class Prepared:
     def __init__(self, network: Network, chosen: Chosen, options: Options) -> None:
         backend, device, engine, method = chosen
         self.network = network if backend is None else network.to(backend, device)
-        self.options, self._method = options, method
+        self.options, self._method, self._chosen = options, method, chosen
         #: the namespace of all arrays, found once, since finding takes a while
         self._xp = namespace(weight=self.network.readout.weight)
         self._backend = backends.of(self._xp) if backend is None else backends.get(backend)
@@ -75,10 +75,14 @@ class Prepared:
         batch, inputs, steps = shape_of(x)
         check_neurons(inputs, self.network.sizes[0], "the network", steps=steps)
         if state is not None:
-            check_state(state, batch, self.network.sizes[1:], len(self.network.layers))
-            namespace(weight=self.network.readout.weight, state=state.potentials[-1])
+            last = self.network.readout
+            check_state(state, batch, self.network.sizes[1:], len(self.network.layers), last.weight)
         choice = self._choice(x)
         return run(self._chain(choice), self._xp, x, steps, self.options, state)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """A pickle holds the network and the options, and is prepared anew where it is loaded."""
+        return Prepared, (self.network, self._chosen, self.options)
 
     def _choice(self, x: Any) -> Choice:
         choice = self._for_dense
@@ -130,6 +134,8 @@ class Prepared:
             x = self._moved(x)
         else:
             self._check_place(x)
+            if not getattr(x.dtype, "isnative", True):
+                x = native(x)
         float_dtype(self._xp, x=x)
         return x
 
@@ -165,7 +171,7 @@ def run_layer(
     float_dtype(xp, x=x)
     batch, neurons, steps = shape_of(x)
     if state is not None:
-        check_state(state, batch, (neurons,), 1)
+        check_state(state, batch, (neurons,), 1, None, like=x)
     choice = choose(engine, False, record, (), method)
     if options.explain:
         _log.warning("engine %r: %s", choice.first, choice.why)

@@ -6,7 +6,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from .. import backends
-from .._namespace import Array, namespace
+from .._namespace import Array, is_array, namespace, said
+
+_MOST_STEPS = 1 << 62  # so that steps counted from the start fit int64
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,18 +69,62 @@ def _concat(arrays: Any) -> Array:
         return xp.concat(list(arrays), axis=0)
 
 
-def check_state(state: Any, batch: int, sizes: tuple[int, ...], n_hidden: int) -> None:
-    """Refuse a state whose arrays do not fit a batch and the sizes of its layers."""
-    if not isinstance(state, State):
-        raise TypeError(f"state must be that of a Result, got {type(state).__name__}")
+def check_state(
+    state: Any,
+    batch: int,
+    sizes: tuple[int, ...],
+    n_hidden: int,
+    readout: Array | None,
+    like: Array | None = None,
+) -> None:
+    """Refuse a state that does not fit a batch, the sizes of its layers, or their arrays.
+
+    `readout` are the readout's weights; without one, the arrays are those of `like`.
+    """
+    check_is_state(state)
+    for name in ("potentials", "spike_times"):
+        arrays = getattr(state, name)
+        if not (isinstance(arrays, (tuple, list)) and all(map(is_array, arrays))):
+            raise TypeError(f"state.{name} must be a tuple of arrays, got {said(arrays)}")
+    if not (state.logits is None or is_array(state.logits)):
+        raise TypeError(f"state.logits must be an array or None, got {said(state.logits)}")
     wanted = [(batch, neurons) for neurons in sizes]
     shapes = [tuple(v.shape) for v in state.potentials]
     fired = [tuple(times.shape) for times in state.spike_times]
     if shapes != wanted or fired != wanted[:n_hidden]:
         raise ValueError(
-            f"state has potentials of shapes {shapes}; this run has {len(wanted)} layers and "
-            f"batch {batch}, {wanted}"
+            f"state has potentials of shapes {shapes} and spike times of {fired}; "
+            f"this run has {len(wanted)} layers and batch {batch}, {wanted}"
         )
+    if type(state.step) is not int or not 0 <= state.step < _MOST_STEPS:
+        raise ValueError(
+            "state.step must be a whole number of at least 0 and below 2^62, "
+            f"got {said(state.step)}"
+        )
+    logits = None if state.logits is None else tuple(state.logits.shape)
+    if logits != (None if readout is None else wanted[-1]):
+        raise ValueError(
+            f"state has logits {'' if logits is None else 'of shape '}{logits}; this run has "
+            + ("no readout" if readout is None else f"logits of shape {wanted[-1]}")
+        )
+    of = like if readout is None else readout
+    last = state.potentials[-1]
+    xp = namespace(weight=of, state=last)
+    for times in state.spike_times:
+        if not xp.isdtype(times.dtype, "integral"):
+            raise TypeError(f"state.spike_times must hold integers, got dtype {times.dtype}")
+    arrays = state.potentials if state.logits is None else (*state.potentials, state.logits)
+    if readout is not None and any(array.dtype != readout.dtype for array in arrays):
+        raise TypeError(
+            f"state has arrays of {[str(array.dtype) for array in arrays]} and the network is "
+            f"{readout.dtype}: it belongs to another network"
+        )
+
+
+def check_is_state(state: Any) -> None:
+    """Refuse what is no state."""
+    if not isinstance(state, State):
+        raise TypeError(f"state must be that of a Result, got {type(state).__name__}")
 
 
 def only_first(xp: Any, times: Array, before: Array, steps: int) -> Array:

@@ -14,7 +14,7 @@ import numpy as np
 
 from .._storage import Format
 from ..spikes import Events
-from ._sources import user_cache
+from ._sources import check_labels, user_cache
 
 # the version of the format and of the readers: a change of either makes old files unknown
 _FORMAT = Format("recordings", version=1, unmarked=1)
@@ -27,18 +27,24 @@ def cached(
     files: Iterable[Path],
     options: dict[str, Any],
     build: Callable[[], tuple[Events, Any]],
+    *,
+    shape: tuple[int, int],
+    n_classes: int,
 ) -> tuple[Events, Any]:
     """What `build` gives, from the user's cache if the same files were built with these options.
 
-    A damaged file is built again with a warning; a folder that cannot be written is no error.
-    Files are known by path, size and time of change. Nothing is ever removed from the cache: its
-    folder may be deleted at any time.
+    Events of the cache have `shape`, neurons and steps, and labels of `n_classes`: a file is
+    looked at as closely as a user's arrays. A damaged one is built again with a warning; a folder
+    that cannot be written is no error. Files are known by path, size and time of change. Nothing
+    is ever removed from the cache: its folder may be deleted at any time.
     """
     key = _key(files, options)
     path = user_cache() / f"{name}-{key[:16]}.safetensors"
     if path.is_file():
         try:
-            return _read(path, key)
+            events, labels = _read(path, key, shape, n_classes)
+            if events.n_events or not len(events):
+                return events, labels  # else built again, for what is said of events left out
         except (OSError, ValueError) as error:
             _log.warning("the cache file %s is damaged and is built again: %s", path, error)
     events, labels = build()
@@ -70,19 +76,32 @@ def _write(path: Path, key: str, events: Events, labels: Any) -> None:
     _FORMAT.write(path, header, arrays)
 
 
-def _read(path: Path, key: str) -> tuple[Events, Any]:
+def _read(path: Path, key: str, shape: tuple[int, int], n_classes: int) -> tuple[Events, Any]:
     header, arrays = _FORMAT.read(path)
     try:
         if header["key"] != key or header["sums"] != _sums(arrays):
             raise ValueError("its contents are not what its header says")
-        counts = arrays["counts"]
-        # right by the checksums, so that the events need no second look
-        indptr = np.zeros((len(counts), counts.shape[1] + 1), np.int64)
+        counts, indices, labels = (arrays[name] for name in ("counts", "indices", "labels"))
+        n_neurons, n_steps = shape
+        if header["n_neurons"] != n_neurons or counts.ndim != 2 or counts.shape[1] != n_steps:
+            raise ValueError(
+                f"it has counts of shape {counts.shape} for {header['n_neurons']!r} neurons, "
+                f"expected {n_neurons} neurons and {n_steps} steps"
+            )
+        if counts.dtype.kind != "u" or indices.dtype.kind not in "iu" or indices.ndim != 1:
+            raise ValueError(f"it has counts of {counts.dtype} and indices of {indices.dtype}")
+        if counts.size and int(counts.max()) > len(indices):
+            raise ValueError(f"it counts more events than the {len(indices)} that it holds")
+        if labels.dtype != np.uint8 or labels.shape != (len(counts),):
+            raise ValueError(
+                f"it has {len(counts)} samples and labels of {labels.dtype}, shape {labels.shape}"
+            )
+        check_labels(labels, n_classes, path)
+        indptr = np.zeros((len(counts), n_steps + 1), np.int64)
         np.cumsum(counts, axis=1, out=indptr[:, 1:])
         ends = np.cumsum(indptr[:, -1])
         indptr[1:] += ends[:-1, None]
-        events = Events.unchecked(indptr, arrays["indices"].astype(np.int32), header["n_neurons"])
-        return events, arrays["labels"]
+        return Events(indptr, indices, n_neurons), labels
     except (KeyError, TypeError) as error:
         raise ValueError(f"{error!r}") from error
 

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import gzip
 import math
 import os
-import zlib
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from .._checks import flag
+from .._storage import as_path, opened
+from ._packed import Pieces, gunzipped
 from ._sources import Split, check_labels, check_split, user_cache
 
 CLASSES = (
@@ -38,6 +39,7 @@ _FILES = {
 }
 _URL = "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/"
 _DEBIAN = Path("/usr/share/datasets/fashion-mnist")  # the package dataset-fashion-mnist
+_MOST = 1 << 26  # bytes of a file; 60,000 images have 47 million
 _SAMPLE = Path(__file__).parent / "fashion_mnist_sample"
 
 
@@ -71,7 +73,8 @@ def fashion_mnist(
         If a file is truncated or not what its name says.
     """
     files = _files(split)
-    folders = [Path(root)] if root is not None else _folders()
+    download = flag("download", download)
+    folders = [as_path(root, "root")] if root is not None else _folders()
     for folder in folders:
         if all((folder / name).is_file() for name in files):
             return _read_pair(folder, files)
@@ -133,7 +136,7 @@ def _download(files: tuple[str, str], folders: list[Path]) -> Path:
 
 def _read_pair(folder: Path, files: tuple[str, str]) -> tuple[Any, Any]:
     images, labels = (read_idx(folder / name) for name in files)
-    if images.ndim != 3 or labels.ndim != 1 or len(images) != len(labels):
+    if images.shape[1:] != (28, 28) or labels.ndim != 1 or len(images) != len(labels):
         raise ValueError(
             f"{folder}: images {images.shape} and labels {labels.shape} do not belong together"
         )
@@ -148,21 +151,19 @@ def read_idx(path: str | os.PathLike[str]) -> Any:
     ValueError
         If it is truncated, too long, or not such a file.
     """
-    try:
-        with gzip.open(path, "rb") as file:
-            magic = file.read(4)
-            if len(magic) < 4 or magic[:3] != b"\x00\x00\x08":
-                raise ValueError(f"{path} is no IDX file of unsigned bytes")
-            header = file.read(4 * magic[3])
-            if len(header) < 4 * magic[3]:
-                raise EOFError("the header ends early")
-            shape = tuple(np.frombuffer(header, ">u4").tolist())
-            size = math.prod(shape)
-            if size > 1 << 30:
-                raise ValueError(f"{path} has a damaged header: shape {shape}")
-            data = file.read(size + 1)
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise ValueError(f"{path} is truncated or no gzip file: {error}") from error
-    if len(data) != size:
-        raise ValueError(f"{path} should hold {size} bytes for shape {shape}, got {len(data)}")
-    return np.frombuffer(data, np.uint8).reshape(shape).copy()  # of our own, so writable
+    with opened(path, _MOST) as file:
+        data = Pieces(gunzipped(file, path))
+        magic = data.read(4)
+        if len(magic) < 4 or magic[:3] != b"\x00\x00\x08":
+            raise ValueError(f"{path} is no IDX file of unsigned bytes")
+        header = data.read(4 * magic[3])
+        if len(header) < 4 * magic[3]:
+            raise ValueError(f"{path} is truncated or no gzip file: the header ends early")
+        shape = tuple(np.frombuffer(header, ">u4").tolist())
+        size = math.prod(shape)
+        if size > _MOST:
+            raise ValueError(f"{path} has a damaged header: shape {shape}")
+        body = data.read(size + 1)
+    if len(body) != size:
+        raise ValueError(f"{path} should hold {size} bytes for shape {shape}, got {len(body)}")
+    return np.frombuffer(body, np.uint8).reshape(shape).copy()  # of our own, so writable

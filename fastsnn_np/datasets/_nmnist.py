@@ -5,21 +5,29 @@ from __future__ import annotations
 import lzma
 import os
 import re
+import struct
 import zipfile
 import zlib
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from .._checks import check_steps, flag, positive
+from .._storage import as_path, opened, size_of
 from ..spikes import Events
 from ._cache import cached
+from ._packed import directory_size
 from ._recordings import Polarities, bin_recordings, check_coordinate, check_polarities
 from ._sources import Split, check_labels, check_split, data_folders
 
 _SITE = "https://www.garrickorchard.com/datasets/n-mnist"
 _SIZE = 34  # pixels a side
+_MOST = 1 << 22  # bytes of a recording: 100 times the longest
+_MOST_TIMES = 50  # a zip's recordings against the zip: packing halves them
+_DIRECTORY = 1 << 24  # bytes of a zip's: 100,000 recordings have about half of them
 _OVERFLOW = 240  # a y that marks no event but 2^13 us more on the clock
 
 
@@ -72,6 +80,9 @@ def nmnist(
     """
     check_split(split)
     check_polarities(polarities)
+    dt, n_steps, binary = positive("dt", dt, "ms"), check_steps(n_steps), flag("binary", binary)
+    cache = flag("cache", cache)
+    n_neurons = _SIZE * _SIZE * (2 if polarities == "both" else 1)
     source = _find(split.capitalize(), root)
     entries = _entries(source)
     labels = check_labels(np.array([entry.digit for entry in entries]), 10, source)
@@ -79,7 +90,7 @@ def nmnist(
     def build() -> tuple[Events, Any]:
         events = bin_recordings(
             _recordings(source, entries, polarities),
-            n_neurons=_SIZE * _SIZE * (2 if polarities == "both" else 1),
+            n_neurons=n_neurons,
             dt=dt,
             n_steps=n_steps,
             time_unit="us",
@@ -92,7 +103,9 @@ def nmnist(
         return build()
     files = [source] if source.is_file() else [source / entry.name for entry in entries]
     options = {"dt": dt, "n_steps": n_steps, "polarities": polarities, "binary": binary}
-    return cached(f"nmnist-{split}", files, options, build)
+    return cached(
+        f"nmnist-{split}", files, options, build, shape=(n_neurons, n_steps), n_classes=10
+    )
 
 
 class _Entry(NamedTuple):
@@ -102,10 +115,10 @@ class _Entry(NamedTuple):
 
 
 def _find(name: str, root: str | os.PathLike[str] | None) -> Path:
-    folders = [Path(root)] if root is not None else data_folders("nmnist", "N-MNIST")
+    folders = [as_path(root, "root")] if root is not None else data_folders("nmnist", "N-MNIST")
     for folder in folders:
         for source in (folder / name, folder / f"{name}.zip"):
-            if source.exists():
+            if source.is_dir() if source.suffix != ".zip" else source.is_file():
                 return source
     listed = "\n  ".join(str(folder) for folder in folders)
     raise FileNotFoundError(
@@ -124,7 +137,7 @@ def _entries(source: Path) -> list[_Entry]:
     else:
         digits = [source / str(digit) for digit in range(10)]
         names = [f"{d.name}/{file}" for d in digits if d.is_dir() for file in os.listdir(d)]
-    found = (re.fullmatch(r"(?:[^/]+/)*([0-9])/([0-9]+)\.bin", name) for name in names)
+    found = (re.fullmatch(r"(?:[^/]+/)*([0-9])/([0-9]{1,9})\.bin", name) for name in names)
     entries = sorted(_Entry(int(m[2]), int(m[1]), m[0]) for m in found if m)
     missing = sorted(set(range(10)) - {entry.digit for entry in entries})
     if missing:
@@ -140,28 +153,59 @@ def _recordings(
 ) -> Iterator[tuple[Any, Any]]:
     if source.is_file():
         with _zip(source) as archive:
+            _check_sizes(archive, source, entries)
             for entry in entries:
                 yield _decode(_unzip(archive, source, entry), source / entry.name, polarities)
     else:
         for entry in entries:
             path = source / entry.name
-            yield _decode(path.read_bytes(), path, polarities)
+            with opened(path, _MOST) as file:
+                yield _decode(file.read(), path, polarities)
 
 
 _DAMAGED = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, OSError, EOFError, RuntimeError)
 
 
-def _zip(path: Path) -> zipfile.ZipFile:
-    try:
-        return zipfile.ZipFile(path)
-    except zipfile.BadZipFile as error:
-        raise ValueError(f"{path} is truncated or no zip file: {error}") from error
+@contextmanager
+def _zip(path: Path) -> Iterator[zipfile.ZipFile]:
+    with opened(path) as file:
+        try:
+            if (directory_size(file, size_of(path)) or 0) > _DIRECTORY:
+                raise zipfile.BadZipFile("its directory is longer than that of N-MNIST")
+            archive = zipfile.ZipFile(file)
+        except (*_DAMAGED, ValueError, OverflowError, struct.error) as error:
+            raise ValueError(f"{path} is truncated or no zip file: {error}") from error
+        with archive:
+            yield archive
+
+
+def _check_sizes(archive: zipfile.ZipFile, path: Path, entries: list[_Entry]) -> None:
+    """Refuse recordings that unpack to more than recordings are."""
+    total = 0
+    for entry in entries:
+        info = archive.getinfo(entry.name)
+        size = info.file_size
+        total += size
+        if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+            raise ValueError(
+                f"{path} is damaged at {entry.name}: it is packed by method {info.compress_type}, "
+                "and N-MNIST by deflate"
+            )
+        if max(size, info.compress_size) > _MOST:
+            raise ValueError(
+                f"{path} is damaged at {entry.name}: {max(size, info.compress_size)} bytes, and a "
+                f"recording has no more than {_MOST}"
+            )
+    if total > _MOST_TIMES * size_of(path) + _MOST:
+        raise ValueError(
+            f"{path} is damaged: it has {size_of(path)} bytes and would unpack to {total}"
+        )
 
 
 def _unzip(archive: zipfile.ZipFile, path: Path, entry: _Entry) -> bytes:
     try:
         return archive.read(entry.name)
-    except _DAMAGED as error:
+    except (*_DAMAGED, ValueError, struct.error) as error:
         raise ValueError(f"{path} is damaged at {entry.name}: {error}") from error
 
 

@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
-import gzip
 import os
-import shutil
-import tempfile
-import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from .._checks import check_steps, flag, positive
+from .._namespace import native
+from .._storage import as_path, size_of
 from ..spikes import Events
 from ._cache import cached
+from ._hdf5 import bytes_of_arrays, dataset, hdf5
 from ._recordings import bin_recordings, check_coordinate
 from ._sources import Split, check_labels, check_split, data_folders
 
 _SITE = "https://zenkelab.org/datasets/"
 _UNITS = 700
 _CLASSES = 20  # the digits 0 ... 9 in English, then in German
+_RECORDINGS = 8156 + 2264  # of both splits; a file has no more
+_SPEAKERS = 12
 _SLICE = 256  # samples read at once: few calls of HDF5, little memory
+_BUDGET = 1 << 28  # bytes of a slice, if each of its samples were as large as the file
 
 
 def shd(
@@ -75,16 +79,19 @@ def shd(
         If the file is truncated, lacks a part, or holds a unit or a label out of range.
     """
     check_split(split)
+    dt, n_steps, binary = positive("dt", dt, "ms"), check_steps(n_steps), flag("binary", binary)
+    cache = flag("cache", cache)
     source = _find(f"shd_{split}.h5", root)
 
     def build() -> tuple[Events, Any]:
-        with _unpacked(source) as path:
-            return _read(path, source, dt, n_steps, binary)
+        return _read(source, dt, n_steps, binary)
 
     if not cache:
         return build()
     options = {"dt": dt, "n_steps": n_steps, "binary": binary}
-    return cached(f"shd-{split}", [source], options, build)
+    return cached(
+        f"shd-{split}", [source], options, build, shape=(_UNITS, n_steps), n_classes=_CLASSES
+    )
 
 
 def shd_speakers(split: Split, *, root: str | os.PathLike[str] | None = None) -> Any:
@@ -96,19 +103,21 @@ def shd_speakers(split: Split, *, root: str | os.PathLike[str] | None = None) ->
     """
     check_split(split)
     source = _find(f"shd_{split}.h5", root)
-    with _unpacked(source) as path, _opened(path, source) as file:
-        import h5py
-
-        speakers, labels = file.get("extra/speaker"), file.get("labels")
-        if not isinstance(speakers, h5py.Dataset) or speakers.dtype.kind not in "ui":
+    with hdf5(source) as file:
+        speakers, labels = (
+            dataset(file, name, source, _RECORDINGS) for name in ("extra/speaker", "labels")
+        )
+        if speakers is None or speakers.dtype.kind not in "ui":
             raise ValueError(f"{source} has no integers in 'extra/speaker'")
-        if not isinstance(labels, h5py.Dataset) or speakers.shape != labels.shape:
+        if labels is None or speakers.shape != labels.shape:
             raise ValueError(f"{source}: 'extra/speaker' and 'labels' do not belong together")
-        return speakers[:]
+        found = native(speakers[:])
+        check_coordinate(found, _SPEAKERS, f"{source}: 'extra/speaker'")
+        return found
 
 
 def _find(name: str, root: str | os.PathLike[str] | None) -> Path:
-    folders = [Path(root)] if root is not None else data_folders("shd", "SHD")
+    folders = [as_path(root, "root")] if root is not None else data_folders("shd", "SHD")
     for folder in folders:
         for source in (folder / name, folder / f"{name}.gz"):
             if source.is_file():
@@ -121,42 +130,11 @@ def _find(name: str, root: str | os.PathLike[str] | None) -> Path:
     )
 
 
-@contextmanager
-def _unpacked(source: Path) -> Iterator[Path]:
-    """The HDF5 file itself: HDF5 seeks, which gzip does by reading all over again."""
-    if source.suffix != ".gz":
-        yield source
-        return
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / source.stem
-        try:
-            with gzip.open(source) as packed, path.open("wb") as file:
-                shutil.copyfileobj(packed, file, 1 << 20)
-        except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-            raise ValueError(f"{source} is truncated or no gzip file: {error}") from error
-        yield path
-
-
-@contextmanager
-def _opened(path: Path, source: Path) -> Iterator[Any]:
-    try:
-        import h5py
-    except ImportError as error:
-        raise ImportError(
-            f"reading {source} needs h5py: pip install 'fastsnn-np[data]' ({error})"
-        ) from error
-    try:
-        with h5py.File(path) as file:
-            yield file
-    except (OSError, RuntimeError) as error:  # how h5py tells of a damaged file
-        raise ValueError(f"{source} is truncated or no HDF5 file: {error}") from error
-
-
-def _read(path: Path, source: Path, dt: float, n_steps: int, binary: bool) -> tuple[Events, Any]:
-    with _opened(path, source) as file:
+def _read(source: Path, dt: float, n_steps: int, binary: bool) -> tuple[Events, Any]:
+    with hdf5(source) as file:
         times, units, labels = _parts(file, source)
         events = bin_recordings(
-            _recordings(times, units, source),
+            _recordings(times, units, source, _file_size(file)),
             n_neurons=_UNITS,
             dt=dt,
             n_steps=n_steps,
@@ -167,22 +145,28 @@ def _read(path: Path, source: Path, dt: float, n_steps: int, binary: bool) -> tu
     return events, labels
 
 
+def _file_size(file: Any) -> int:
+    return size_of(file.filename)
+
+
 def _parts(file: Any, source: Path) -> tuple[Any, Any, Any]:
     """The data sets of times and units, checked against each other, and the labels."""
     import h5py
 
-    for name in ("spikes/times", "spikes/units", "labels"):
-        if not isinstance(file.get(name), h5py.Dataset):
+    names = ("spikes/times", "spikes/units", "labels")
+    found = [dataset(file, name, source, _RECORDINGS) for name in names]
+    for name, part in zip(names, found, strict=True):
+        if part is None:
             raise ValueError(f"{source} has no data set {name!r}, so it is not SHD's")
-    times, units, labels = (file[name] for name in ("spikes/times", "spikes/units", "labels"))
+    times, units, labels = found
     for part, kinds in ((times, "f"), (units, "ui")):
         base = h5py.check_vlen_dtype(part.dtype)
-        if base is None or base.kind not in kinds:
+        if not isinstance(base, np.dtype) or base.kind not in kinds:
             raise ValueError(
                 f"{source}: {part.name} should hold one array of "
                 f"{'floats' if kinds == 'f' else 'integers'} a sample, got dtype {part.dtype}"
             )
-    if not (times.shape == units.shape == labels.shape and times.ndim == 1):
+    if not times.shape == units.shape == labels.shape:
         raise ValueError(
             f"{source}: times {times.shape}, units {units.shape} and labels {labels.shape} "
             "do not belong together"
@@ -192,11 +176,21 @@ def _parts(file: Any, source: Path) -> tuple[Any, Any, Any]:
     return times, units, check_labels(labels[:], _CLASSES, source)
 
 
-def _recordings(times: Any, units: Any, source: Path) -> Iterator[tuple[Any, Any]]:
-    for start in range(0, len(times), _SLICE):
-        part = slice(start, start + _SLICE)
+def _recordings(times: Any, units: Any, source: Path, size: int) -> Iterator[tuple[Any, Any]]:
+    # Samples may all point to one place of the file, so that each is as large as the file.
+    told = [bytes_of_arrays(part) for part in (times, units)]
+    if all(told) and sum(n or 0 for n in told) <= size:
+        at_once = _SLICE
+    else:
+        at_once = max(1, min(_SLICE, _BUDGET // max(size, 1)))
+    held = 0
+    for start in range(0, len(times), at_once):
+        part = slice(start, start + at_once)
         for i, (t, unit) in enumerate(zip(times[part], units[part], strict=True), start):
             if len(t) != len(unit):
                 raise ValueError(f"{source}: sample {i} has {len(t)} times and {len(unit)} units")
+            held += t.nbytes + unit.nbytes
+            if held > size:
+                raise ValueError(f"{source} has {size} bytes, fewer than its samples need")
             check_coordinate(unit, _UNITS, f"{source}: units of sample {i}")
             yield t, unit

@@ -9,17 +9,20 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
+from .._namespace import native
+
 Split = Literal["train", "test"]
 
 
 def check_split(split: str) -> None:
     """Refuse what is neither of the two splits."""
-    if split not in get_args(Split):
+    if not isinstance(split, str) or split not in get_args(Split):
         raise ValueError(f"split must be 'train' or 'test', got {split!r}")
 
 
 def check_labels(labels: Any, n_classes: int, where: object) -> Any:
     """Labels as uint8, each one of the classes; `where` names their file."""
+    labels = native(labels)
     if len(labels) and not (labels.min() >= 0 and labels.max() < n_classes):
         bad = labels.max() if labels.max() >= n_classes else labels.min()
         raise ValueError(f"{where}: label {bad} of {n_classes} classes")

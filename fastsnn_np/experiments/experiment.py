@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import time
+from contextlib import nullcontext
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -13,19 +16,23 @@ import numpy as np
 import torch
 from lightning.pytorch.utilities import rank_zero_only
 
-from .. import metrics, plot
+from .. import metrics
 from .._checks import whole
 from .._forward import forward
 from .._namespace import to_numpy
 from .._storage import replacing
-from ..network import Network
 from ..torch._model import Model
 from ..torch.fast_snn import FastSNN
-from ..torch.training import Batches, ClassifierOptions, fit
-from ..torch.training.checkpoint import CHECKPOINTS, last_checkpoint
+from ..torch.training import Batches, ClassifierOptions, History, fit
+from ..torch.training._fit import TERMINATED, Terminated, how_to_resume
+from ..torch.training.classifier import EvaluatedOn
 from .data import Data, augmentation, load_data
+from .folder import SUMMARY, check_unmixed, locked, read_json, save_json
 from .model import RECIPE, build_model, named, save_model
 from .recipe import Recipe
+
+_log = logging.getLogger("fastsnn_np")
+_TIMINGS = ("seconds", "seconds_per_step", "threads")
 
 
 def run_experiment(
@@ -36,6 +43,7 @@ def run_experiment(
     root: str | os.PathLike[str] | None = None,
     resume: bool = False,
     progress: bool = False,
+    threads: int | None = None,
     trainer_options: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Train as `recipe` says and leave everything in the folder `out`.
@@ -57,6 +65,9 @@ def run_experiment(
     resume : bool
         Continue the run in `out` from its last checkpoint.
     progress : bool
+    threads : int, optional
+        Threads that compute, all of them unless given. They are kept with the run: the same number
+        gives the same weights, another one other last digits.
     trainer_options : dict, optional
         See `fit`.
 
@@ -68,31 +79,63 @@ def run_experiment(
     Raises
     ------
     FileExistsError
-        If `out` holds a run with a checkpoint already and `resume` is False.
+        If `out` holds a run with a checkpoint already and `resume` is False, or another run is at
+        work there.
     ValueError
         If `resume` is True and that run was made with another recipe or seed, or the seed is
-        negative.
+        negative. A run with a constant learning rate may be given more epochs.
     """
     seed = whole("seed", seed, at_least=0)
+    if threads is not None:
+        _set_threads(threads)
     out = Path(out)
-    identity = json.loads(json.dumps({**recipe.as_dict(), "seed": seed}))
     first = rank_zero_only.rank == 0  # type: ignore[attr-defined]  # Lightning sets it
+    try:
+        with locked(out) if first else nullcontext():
+            return _run(
+                recipe, out, seed, root, resume, progress, dict(trainer_options or {}), first
+            )
+    except KeyboardInterrupt as error:  # also one that comes before or after training
+        raise KeyboardInterrupt(str(error) or f"interrupted. {how_to_resume(out)}") from None
+    except SystemExit as error:
+        if error.code == TERMINATED and not isinstance(error, Terminated):
+            raise Terminated(f"terminated. {how_to_resume(out)}") from None
+        raise
+
+
+def _run(
+    recipe: Recipe,
+    out: Path,
+    seed: int,
+    root: str | os.PathLike[str] | None,
+    resume: bool,
+    progress: bool,
+    options: dict[str, Any],
+    first: bool,
+) -> dict[str, Any]:
+    """`run_experiment` in a folder that no other run has; `first` is the process that writes."""
+    identity = json.loads(json.dumps({**recipe.as_dict(), "seed": seed}))
+    before: dict[str, Any] = {}
     if first:
-        _check_unmixed(out, identity, resume)
+        check_unmixed(out, identity, resume)
+        if resume and (out / SUMMARY).is_file():
+            before = read_json(out / SUMMARY)
     data = load_data(recipe, root)
     if first:
-        out.mkdir(parents=True, exist_ok=True)
-        _save_json(identity, out / RECIPE)
+        save_json({**identity, "threads": _threads()}, out / RECIPE)
     torch.manual_seed(seed)
     model = build_model(recipe, data.n_inputs, len(data.classes))
-    options = dict(trainer_options or {}, precision=recipe.precision)
+    options["precision"] = recipe.precision
     if recipe.gradient_clip:
         options["gradient_clip_val"] = recipe.gradient_clip
     clock = _Clock()
+    evaluated_on: EvaluatedOn = "validation" if recipe.validation_fraction else "test"
+    key = f"{evaluated_on}_accuracy"
     history = fit(
         model,
         *data.train,
         validation=data.validation,
+        evaluated_on=evaluated_on,
         epochs=recipe.epochs,
         batch_size=recipe.batch_size,
         seed=seed,
@@ -108,7 +151,17 @@ def run_experiment(
     if not first:
         return {}
     # `max` takes the first of equals, as `fit` keeps it
-    kept = max(history, key=_validated) if recipe.patience else history[-1]
+    kept = max(history, key=itemgetter(key)) if recipe.patience else history[-1]
+    if clock.steps or not before:
+        timings = {
+            "seconds": clock.total,
+            "seconds_per_step": clock.training / max(clock.steps, 1),
+            "threads": _threads(),
+        }
+    else:  # there was nothing left to train
+        timings = {name: before[name] for name in _TIMINGS if name in before}
+    save_model(model, out)
+    prediction, results = _results(model, data)
     summary = {
         "dataset": recipe.dataset,
         "note": data.note,
@@ -117,24 +170,21 @@ def run_experiment(
         "hidden": list(recipe.hidden),
         "n_steps": recipe.n_steps,
         "epochs": len(history),
-        "seconds": clock.total,
-        "seconds_per_step": clock.training / max(clock.steps, 1),
-        **_results(model, data, recipe, out),
+        **timings,
+        **results,
         "training_accuracy": kept["accuracy"],
-        "validation_accuracy": kept["validation_accuracy"],
+        key: kept[key],
         "recipe": recipe.as_dict(),
     }
-    evaluated_on = "validation" if recipe.validation_fraction else "test"
-    _save_figure(plot.training_curve(history, evaluated_on), out / "training.png")
-    _save_json(summary, out / "summary.json")
+    save_json(summary, out / SUMMARY)  # before the figures, which may fail
+    _draw(out, model, data, prediction, summary["confusion"], _as_drawn(history, key), evaluated_on)
     return summary
 
 
-def _results(model: Model, data: Data, recipe: Recipe, out: Path) -> dict[str, Any]:
-    """Accuracy, spikes and operations on the test data; the model and plots go to `out`."""
+def _results(model: Model, data: Data) -> tuple[Any, dict[str, Any]]:
+    """Predictions, and accuracy, spikes and operations on the test data."""
     x, labels = data.test
     found: dict[str, Any] = {}
-    save_model(model, out)
     if isinstance(model, FastSNN):
         network = model.to_network()
         result = forward(x, network, backend="numba", batch_size=512)
@@ -143,14 +193,11 @@ def _results(model: Model, data: Data, recipe: Recipe, out: Path) -> dict[str, A
         operations = metrics.synaptic_operations(network, x, result)
         found["dense_macs"] = operations.dense.tolist()
         found["effective_acs"] = operations.effective_acs.mean(axis=0).tolist()
-        _draw_sample(x, network, prediction, data, out)
     else:
         prediction, found["spikes_per_sample"] = _predicted(model, x, labels)
     found["accuracy"] = float((to_numpy(prediction) == labels).mean())
-    confusion = metrics.confusion_matrix(labels, prediction, len(data.classes))
-    found["confusion"] = confusion.tolist()
-    _save_figure(plot.confusion(confusion, data.classes), out / "confusion.png")
-    return found
+    found["confusion"] = metrics.confusion_matrix(labels, prediction, len(data.classes)).tolist()
+    return prediction, found
 
 
 @torch.no_grad()
@@ -166,40 +213,58 @@ def _predicted(model: Model, x: Any, labels: Any) -> tuple[Any, list[float]]:
     return torch.cat(predictions).numpy(), mean.tolist()
 
 
-def _draw_sample(x: Any, network: Network, prediction: Any, data: Data, out: Path) -> None:
-    """The first rightly classified test sample through the network."""
-    right = np.flatnonzero(prediction == data.test[1])
-    shown = int(right[0]) if len(right) else 0
-    figure = plot.activity(
-        x[shown : shown + 1], network, int(data.test[1][shown]), classes=data.classes
-    )
-    _save_figure(figure, out / "activity.png")
+def _draw(
+    out: Path,
+    model: Model,
+    data: Data,
+    prediction: Any,
+    confusion: Any,
+    history: History,
+    evaluated_on: str,
+) -> None:
+    """Figures of the run, or one line if there is no matplotlib."""
+    try:
+        import matplotlib  # noqa: F401
+    except ImportError as error:
+        _log.warning("no figures are drawn (%s): pip install 'fastsnn-np[plot]'", error)
+        return
+    from .. import plot
+
+    _save_figure(plot.training_curve(history, evaluated_on), out / "training.png")
+    _save_figure(plot.confusion(np.array(confusion), data.classes), out / "confusion.png")
+    if isinstance(model, FastSNN):  # the first rightly classified test sample
+        x, labels = data.test
+        right = np.flatnonzero(to_numpy(prediction) == labels)
+        shown = int(right[0]) if len(right) else 0
+        figure = plot.activity(
+            x[shown : shown + 1], model.to_network(), int(labels[shown]), classes=data.classes
+        )
+        _save_figure(figure, out / "activity.png")
 
 
-def _validated(record: dict[str, float]) -> float:
-    return record["validation_accuracy"]
+def _as_drawn(history: History, key: str) -> History:
+    """The history by the one name that `plot.training_curve` looks for."""
+    return [{**record, "validation_accuracy": record[key]} for record in history]
 
 
-def _check_unmixed(out: Path, identity: dict[str, Any], resume: bool) -> None:
-    """Refuse to mix two runs in one folder; one that has left no checkpoint is none."""
-    path = out / RECIPE
-    if path.is_file() and last_checkpoint(out / CHECKPOINTS):
-        if not resume:
-            raise FileExistsError(
-                f"{out} holds a run already: continue it with resume, or choose another folder"
-            )
-        before = json.loads(path.read_text(encoding="utf-8"))
-        changed = [key for key in identity if identity[key] != before.get(key)]
-        if changed:
-            raise ValueError(
-                f"{out} was started with another recipe: "
-                + ", ".join(f"{key} {before.get(key)!r}, now {identity[key]!r}" for key in changed)
-            )
+def _set_threads(number: int) -> None:
+    import numba
+
+    most = numba.config.NUMBA_NUM_THREADS  # type: ignore[attr-defined]
+    if whole("threads", number) > most:
+        raise ValueError(
+            f"threads must be at most {most}, got {number}: that is how many cores there are, or "
+            "what NUMBA_NUM_THREADS says"
+        )
+    torch.set_num_threads(number)
+    numba.set_num_threads(number)
 
 
-def _save_json(content: dict[str, Any], path: Path) -> None:
-    with replacing(path) as temporary:
-        temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+def _threads() -> dict[str, int]:
+    """How many threads compute: another number adds up in another order, to other last digits."""
+    import numba
+
+    return {"torch": torch.get_num_threads(), "numba": numba.get_num_threads()}
 
 
 def _save_figure(figure: Any, path: Path) -> None:

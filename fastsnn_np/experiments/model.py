@@ -12,8 +12,9 @@ import torch
 from .._storage import replacing
 from ..network import Network
 from ..torch._model import Model
-from ..torch._options import FastOptions, StandardOptions
+from ..torch._options import FastOptions, GradientOptions, StandardOptions
 from ..torch.fast_snn import FastSNN
+from ..torch.modules import with_settings
 from ..torch.standard_snn import StandardSNN
 from .recipe import Recipe
 
@@ -49,7 +50,7 @@ def save_model(model: Model, folder: Path) -> None:
     from safetensors.torch import save_file
 
     with replacing(folder / _STATE) as temporary:
-        save_file({k: v.contiguous() for k, v in model.state_dict().items()}, temporary)
+        save_file(model.state_dict(), temporary)
 
 
 def load_model(folder: str | os.PathLike[str]) -> FastSNN | StandardSNN:
@@ -61,18 +62,26 @@ def load_model(folder: str | os.PathLike[str]) -> FastSNN | StandardSNN:
         If the folder holds no finished run, or one of its files is damaged.
     """
     folder = Path(folder)
-    content = json.loads((folder / RECIPE).read_text(encoding="utf-8"))
-    recipe = Recipe(**{name: value for name, value in content.items() if name != "seed"})
+    try:
+        content = dict(json.loads((folder / RECIPE).read_text(encoding="utf-8")))
+    except (TypeError, ValueError, RecursionError) as error:
+        raise ValueError(f"{folder / RECIPE} is damaged: {error}") from error
+    recipe = Recipe(
+        **{name: value for name, value in content.items() if name not in ("seed", "threads")}
+    )
     if recipe.model == "fast":
         network = Network.load(folder / _NETWORK)
-        state = FastSNN.from_network(network, learn_beta=recipe.learn_beta).state_dict()
+        as_trained = named(recipe, GradientOptions)
+        state = FastSNN.from_network(
+            network, learn_beta=recipe.learn_beta, **as_trained
+        ).state_dict()
     else:
         from safetensors.torch import load_file
 
         state = load_file(folder / _STATE)
     n_inputs, n_classes = state["layers.0.weight"].shape[1], len(state["readout.weight"])
     model = build_model(recipe, n_inputs, n_classes)
-    model.load_state_dict(state)
+    model.load_state_dict(with_settings(model, state))  # the recipe says those of older files
     return model.eval()
 
 

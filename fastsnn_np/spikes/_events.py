@@ -8,9 +8,23 @@ from typing import Any
 import numpy as np
 
 from .. import backends
-from .._checks import check_samples, check_steps, check_time_axis
-from .._namespace import Array, device_of, namespace, to_numpy
+from .._checks import (
+    check_n_neurons,
+    check_real,
+    check_samples,
+    check_slice,
+    check_steps,
+    check_time_axis,
+    flag,
+    room_for,
+    selected,
+    whole,
+)
+from .._namespace import Array, checked_dtype, device_of, namespace, to_numpy
+from ._checked import checked
+from ._parts import check_parts
 from ._scatter import add_repeated, gather
+from ._sparse import coordinates
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,58 +64,9 @@ class Events:
     values: Any = None
 
     def __post_init__(self) -> None:
-        for name in ("indptr", "indices", "values"):
-            array = getattr(self, name)
-            if array is not None and not isinstance(array, np.ndarray):
-                raise TypeError(f"Events.{name} must be a NumPy array, got {type(array).__name__}")
-        for name in ("indptr", "indices"):
-            if not np.issubdtype(getattr(self, name).dtype, np.integer):
-                raise TypeError(
-                    f"Events.{name} must be integers, got dtype {getattr(self, name).dtype}"
-                )
-        if self.indptr.ndim != 2 or self.indptr.shape[1] < 2:
-            raise ValueError(
-                "Events.indptr must have shape (batch, n_steps + 1) with n_steps >= 1, "
-                f"got {self.indptr.shape}"
-            )
-        if self.indices.ndim != 1:
-            raise ValueError(f"Events.indices must have one axis, got shape {self.indices.shape}")
-        count = len(self.indices)
-        rows = np.ascontiguousarray(self.indptr, np.int64)  # unsigned ones never seem to decrease
-        if rows.size and (
-            rows[0, 0] != 0
-            or rows[-1, -1] != count
-            or np.any(rows[1:, 0] != rows[:-1, -1])
-            or np.any(np.diff(rows, axis=1) < 0)
-        ):
-            raise ValueError(
-                f"Events.indptr must rise from 0 to the number of events, {count}, along every row "
-                "and from the end of each row to the start of the next"
-            )
-        if not rows.size and count:
-            raise ValueError(f"Events has no sample and {count} events")
-        if self.n_neurons < 1:
-            raise ValueError(f"n_neurons must be at least 1, got {self.n_neurons}")
-        if count and not (self.indices.min() >= 0 and self.indices.max() < self.n_neurons):
-            raise ValueError(
-                f"event neurons must lie in 0 ... {self.n_neurons - 1}, "
-                f"got {self.indices.min()} to {self.indices.max()}"
-            )
-        if self.values is not None:
-            if self.values.shape != self.indices.shape:
-                raise ValueError(
-                    f"Events.values must have one value per event, shape {self.indices.shape}, "
-                    f"got {self.values.shape}"
-                )
-            if self.values.dtype not in (np.float32, np.float64):
-                raise TypeError(
-                    f"Events.values must be float32 or float64, not {self.values.dtype}"
-                )
-            if not np.isfinite(self.values).all():
-                bad = int(np.flatnonzero(~np.isfinite(self.values))[0])
-                raise ValueError(f"Events.values[{bad}] is {self.values[bad]}")
-        object.__setattr__(self, "indptr", rows)
-        object.__setattr__(self, "indices", np.ascontiguousarray(self.indices, np.int32))
+        rows = checked(self.indptr, self.indices, self.n_neurons, self.values)
+        for name, value in rows._asdict().items():
+            object.__setattr__(self, name, value)
 
     @classmethod
     def unchecked(cls, indptr: Any, indices: Any, n_neurons: int, values: Any = None) -> Events:
@@ -116,15 +81,63 @@ class Events:
     def __len__(self) -> int:
         return int(self.indptr.shape[0])
 
-    def __getitem__(self, samples: slice) -> Events:
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Batch, neurons and steps: the shape of the dense array."""
+        return len(self), self.n_neurons, self.n_steps
+
+    def __getitem__(self, samples: Any) -> Events:
+        """The samples that a slice, integers or one boolean per sample choose along the batch."""
         if not isinstance(samples, slice) or samples.step not in (None, 1):
-            raise TypeError(
-                "Events are indexed by a slice of samples with step 1; use take(numbers)"
-            )
+            return self.take(selected(samples, len(self)))
+        check_slice(samples)
         rows = self.indptr[samples]
         start, end = (rows[0, 0], rows[-1, -1]) if len(rows) else (0, 0)
         values = None if self.values is None else self.values[start:end]
         return Events.unchecked(rows - start, self.indices[start:end], self.n_neurons, values)
+
+    @classmethod
+    def concatenate(cls, parts: Any) -> Events:
+        """The samples of several `Events`, one after the other.
+
+        Parameters
+        ----------
+        parts : sequence of Events
+            All of the same numbers of neurons and steps.
+
+        Raises
+        ------
+        ValueError
+            If there is no part, or the parts differ in neurons or steps.
+        TypeError
+            If a part is not `Events`.
+
+        Examples
+        --------
+        >>> events = Events.from_arrays([0, 1, 1], [5, 6, 7], [0, 0, 1], n_neurons=8, n_steps=2)
+        >>> len(Events.concatenate([events, events[1:]]))
+        3
+        """
+        parts = check_parts(parts, cls)
+        offsets = np.cumsum([0, *[part.n_events for part in parts[:-1]]])
+        values = None
+        if any(part.values is not None for part in parts):
+            wide = np.result_type(*[part.values for part in parts if part.values is not None])
+            values = np.concatenate(
+                [
+                    np.ones(part.n_events, wide) if part.values is None else part.values
+                    for part in parts
+                ],
+                dtype=wide,
+            )
+        return Events.unchecked(
+            np.concatenate(
+                [part.indptr + offset for part, offset in zip(parts, offsets, strict=True)]
+            ),
+            np.concatenate([part.indices for part in parts]),
+            parts[0].n_neurons,
+            values,
+        )
 
     def take(self, samples: Any) -> Events:
         """The samples of these numbers, in this order, for shuffled batches.
@@ -200,22 +213,27 @@ class Events:
         ValueError
             If a number is out of range or the arrays differ in length.
         """
-        n_steps = check_steps(n_steps)
-        step, neuron = np.asarray(step), np.asarray(neuron)
-        sample = np.zeros(step.shape, np.int64) if sample is None else np.asarray(sample)
-        n_samples = (
-            (int(sample.max()) + 1 if sample.size else 1) if n_samples is None else n_samples
-        )
-        bounds = (
-            ("step", step, n_steps),
-            ("neuron", neuron, n_neurons),
-            ("sample", sample, n_samples),
-        )
-        for name, array, bound in bounds:
+        n_steps, n_neurons = check_steps(n_steps), check_n_neurons(n_neurons)
+        binary = flag("binary", binary)
+        step, neuron = to_numpy(step), to_numpy(neuron)
+        sample = np.zeros(step.shape, np.int64) if sample is None else to_numpy(sample)
+        given = {"step": step, "neuron": neuron, "sample": sample}
+        for name, array in given.items():
             if array.shape != step.shape or array.ndim != 1:
                 raise ValueError(f"{name} must have one value per event, got shape {array.shape}")
             if array.size and not np.issubdtype(array.dtype, np.integer):
                 raise TypeError(f"{name} must be integers, got dtype {array.dtype}")
+        if n_samples is None:
+            n_samples = max(int(sample.max()) + 1, 1) if sample.size else 1
+        else:
+            n_samples = whole("n_samples", n_samples, at_least=0)
+        if n_samples * n_steps * n_neurons >= 1 << 63:
+            raise ValueError(
+                f"{n_samples} samples of {n_steps} steps and {n_neurons} neurons are more places "
+                "than 64 bits can number: is the largest sample number meant?"
+            )
+        for name, bound in (("step", n_steps), ("neuron", n_neurons), ("sample", n_samples)):
+            array = given[name]
             if array.size and not (array.min() >= 0 and array.max() < bound):
                 raise ValueError(
                     f"{name} must lie in 0 ... {bound - 1}, got {array.min()} to {array.max()}"
@@ -237,15 +255,19 @@ class Events:
             row, neuron = row[order], neuron[order]
             if values is not None:
                 values = values[order]
-        ends = np.cumsum(np.bincount(row, minlength=n_samples * n_steps))
-        starts = np.concatenate([[0], ends]).astype(np.int64)
-        position = np.arange(n_samples)[:, None] * n_steps + np.arange(n_steps + 1)
-        return cls(starts[position], neuron.astype(np.int32), n_neurons, values)
+        with room_for("pointers", n_samples, n_steps):
+            ends = np.cumsum(np.bincount(row, minlength=n_samples * n_steps))
+            starts = np.concatenate([[0], ends]).astype(np.int64)
+            position = np.arange(n_samples)[:, None] * n_steps + np.arange(n_steps + 1)
+            rows = starts[position]
+        return cls(rows, neuron.astype(np.int32), n_neurons, values)
 
     @classmethod
     def from_dense(cls, x: Array) -> Events:
         """Every non-zero entry of a dense (batch, neurons, time) array, of any library."""
+        xp = namespace(x=x)
         check_time_axis("x", x, axes="(batch, neurons, time)")
+        check_real("x", x.dtype, xp)
         host = to_numpy(x)
         if host.ndim != 3:
             raise ValueError(f"x must have axes (batch, neurons, time), got shape {host.shape}")
@@ -263,6 +285,43 @@ class Events:
             values=None if ones else values,
         )
 
+    @classmethod
+    def from_sparse(cls, x: Any) -> Events:
+        """Events of a sparse array of SciPy or Torch: one event for each entry that is stored.
+
+        Parameters
+        ----------
+        x : sparse tensor of Torch (batch, neurons, time), of any layout, sparse array of SciPy of
+            these three axes, or a sequence of two-dimensional ones (neurons, time), one per sample
+
+        Raises
+        ------
+        ValueError
+            If the axes are others, or a value is not finite.
+        TypeError
+            If `x` is none of these, or holds complex numbers.
+
+        Examples
+        --------
+        >>> import scipy.sparse
+        >>> sample = scipy.sparse.coo_array(([1.0, 1.0], ([5, 6], [0, 1])), shape=(8, 2))
+        >>> Events.from_sparse([sample, sample]).indices
+        array([5, 6, 5, 6], dtype=int32)
+        """
+        (sample, neuron, step), values, (batch, neurons, steps) = coordinates(x)
+        kept = values != 0
+        if not kept.all():
+            sample, neuron, step, values = (a[kept] for a in (sample, neuron, step, values))
+        return cls.from_arrays(
+            step,
+            neuron,
+            sample,
+            n_samples=batch,
+            n_neurons=neurons,
+            n_steps=steps,
+            values=None if bool((values == 1).all()) else values,
+        )
+
     def to_dense(self, like: Array | None = None, dtype: Any = None) -> Array:
         """The events as a dense (batch, neurons, time) array; repeated events add.
 
@@ -275,7 +334,7 @@ class Events:
         """
         like = np.empty(0, np.float32) if like is None else like
         xp, device = namespace(like=like), device_of(like)
-        dtype = dtype or xp.float32
+        dtype = xp.float32 if dtype is None else checked_dtype(xp, dtype, "real floating")
         shape = (len(self), self.n_neurons, self.n_steps)
         size = shape[0] * shape[1] * shape[2]
         row = np.repeat(np.arange(shape[0] * self.n_steps), np.diff(self.indptr, axis=1).ravel())
@@ -292,5 +351,6 @@ class Events:
 
 
 def _as_values(values: Any) -> Any:
-    values = np.asarray(values)
+    values = to_numpy(values)
+    check_real("values", values.dtype, namespace(values=values))
     return values if values.dtype in (np.float32, np.float64) else values.astype(np.float32)

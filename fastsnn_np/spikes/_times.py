@@ -7,9 +7,17 @@ from typing import Any
 
 import numpy as np
 
-from .._checks import check_samples, check_steps, check_time_axis
-from .._namespace import Array, device_of, namespace, to_numpy
+from .._checks import (
+    check_real,
+    check_samples,
+    check_slice,
+    check_steps,
+    check_time_axis,
+    selected,
+)
+from .._namespace import Array, checked_dtype, device_of, namespace, to_numpy
 from ._events import Events
+from ._parts import check_parts
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,8 +76,38 @@ class SpikeTimes:
     def __len__(self) -> int:
         return int(self.times.shape[0])
 
-    def __getitem__(self, samples: slice) -> SpikeTimes:
-        return SpikeTimes.unchecked(self.times[samples], self.n_steps)
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Batch, neurons and steps: the shape of the dense array."""
+        return len(self), self.n_neurons, self.n_steps
+
+    def __getitem__(self, samples: Any) -> SpikeTimes:
+        """The samples that a slice, integers or one boolean per sample choose along the batch."""
+        if isinstance(samples, slice) and samples.step in (None, 1):
+            check_slice(samples)
+            return SpikeTimes.unchecked(self.times[samples, :], self.n_steps)
+        return self.take(selected(samples, len(self)))
+
+    @classmethod
+    def concatenate(cls, parts: Any) -> SpikeTimes:
+        """The samples of several `SpikeTimes`, one after the other.
+
+        Parameters
+        ----------
+        parts : sequence of SpikeTimes
+            All of the same numbers of neurons and steps, library and device.
+
+        Raises
+        ------
+        ValueError
+            If there is no part, or the parts differ in neurons, steps or device.
+        TypeError
+            If a part is not `SpikeTimes`, or the parts belong to two libraries.
+        """
+        parts = check_parts(parts, cls)
+        xp = namespace(**{f"the times of parts[{i}]": part.times for i, part in enumerate(parts)})
+        times = xp.concat([part.times for part in parts], axis=0)
+        return SpikeTimes.unchecked(times, parts[0].n_steps)
 
     def take(self, samples: Any) -> SpikeTimes:
         """The samples of these numbers, in this order, for shuffled batches.
@@ -105,6 +143,9 @@ class SpikeTimes:
         """
         xp = namespace(x=x)
         check_time_axis("x", x, axes="(batch, neurons, time)")
+        if x.ndim != 3:
+            raise ValueError(f"x must have axes (batch, neurons, time), got shape {tuple(x.shape)}")
+        check_real("x", x.dtype, xp)
         fired = xp.astype(x != 0, xp.int32)
         if bool(xp.any(xp.sum(fired, axis=-1) > 1)):
             raise ValueError("a neuron fires more than once: use Events.from_dense")
@@ -117,8 +158,13 @@ class SpikeTimes:
     def to_dense(self, dtype: Any = None) -> Array:
         """Spikes as a (batch, neurons, time) array of 0 and 1, float32 unless `dtype` is given."""
         xp = namespace(times=self.times)
+        if dtype is None:
+            dtype = xp.float32
+        else:
+            dtype = checked_dtype(xp, dtype, "bool", "integral", "real floating")
         steps = xp.arange(self.n_steps, dtype=xp.int32, device=device_of(self.times))
-        return xp.astype(self.times[..., None] == steps, dtype or xp.float32)
+        train = self.times[..., None] == steps
+        return xp.astype(train, dtype)
 
     def to_events(self) -> Events:
         """The same spikes as `Events`, in host memory."""

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
-from .._checks import is_whole, positive
+from .._checks import fraction, is_whole, positive
 from ..spikes import Events, SpikeTimes
-from .modules import LeakyIntegrator, Readout
+from .modules import LeakyIntegrator, Readout, SavedWhole
 
 
-class Model(nn.Module):
+class Model(SavedWhole):
     """Hidden layers and a readout, from spikes to logits.
 
     Parameters
@@ -28,6 +29,10 @@ class Model(nn.Module):
         If the layers do not fit one another, or are of different dtypes or devices.
     """
 
+    checks: ClassVar[dict[str, Callable[[str, Any], Any]]] = {
+        "dropout": fraction,
+        "dt": lambda name, value: positive(name, value, "ms"),
+    }
     readout: Readout
     dropout: float = 0.0  #: probability that a hidden neuron's spike is dropped in training
     skip: bool = False  #: whether hidden layers pass their inputs on beside their spikes
@@ -36,7 +41,7 @@ class Model(nn.Module):
         super().__init__()
         _check_chain([*hidden, readout])
         self.layers, self.readout = nn.ModuleList(hidden), readout
-        self.dt = positive("dt", dt, "ms")
+        self.dt = dt
 
     def forward(self, x: Tensor | SpikeTimes | Events, *, return_activity: bool = False) -> Any:
         """Logits (batch, classes), and with `return_activity` the `Activity` of hidden layers."""
@@ -52,6 +57,9 @@ class Model(nn.Module):
         weights = [part.weight for part in (*self.hidden(), self.readout)]
         return (weights[0].shape[1], *[weight.shape[0] for weight in weights])
 
+    def meaning(self) -> dict[str, Any]:
+        return {"dt": self.dt, "skip": self.skip}
+
     def architecture(self) -> dict[str, Any]:
         """What two models must share for the parameters of one to mean the same in the other."""
         found: dict[str, Any] = {"model": type(self).__name__, "sizes": list(self.sizes)}
@@ -66,10 +74,10 @@ def checked_sizes(sizes: Any) -> list[int]:
     sizes = list(sizes)
     if any(isinstance(size, nn.Module) for size in sizes):
         raise TypeError("sizes are whole numbers; FastSNN.from_modules(...) takes modules")
-    if len(sizes) < 2 or not all(is_whole(size) and size >= 1 for size in sizes):
+    if len(sizes) < 2 or not all(is_whole(size) and 1 <= size < 2**31 for size in sizes):
         raise ValueError(
-            "sizes must name at least inputs and classes, in whole numbers of at least 1, "
-            f"got {sizes}"
+            "sizes must name at least inputs and classes, in whole numbers of at least 1 and below "
+            f"2^31, got {sizes}"
         )
     return list(map(int, sizes))
 

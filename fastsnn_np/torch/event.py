@@ -17,7 +17,7 @@ from .. import backends
 from .._decay import InputScale
 from ..backends.event import layers as engine
 from ..spikes import Events, SpikeTimes
-from .functional import no_double_backward
+from .functional import handed_down, no_double_backward
 from .modules import Activity, DropoutMask
 
 
@@ -78,6 +78,8 @@ def run(
 
 def obstacle_of(x: Any, weight: Tensor) -> str | None:
     """Why the event engine cannot take `x` and a model with this weight, or None."""
+    if torch._C._are_functorch_transforms_active():
+        return "it does not run inside transforms of torch.func"
     if weight.device.type != "cpu":
         return f"it runs on the CPU, and the model is on {weight.device}"
     if weight.dtype not in (torch.float32, torch.float64):
@@ -136,10 +138,11 @@ class _Network(torch.autograd.Function):
         summed = options.readout.summed
         found = engine.readout_backward(rows, weights, read, dlogits, summed=summed)
         gradients = [found]
+        steps = rows.indptr.shape[1] - 1
         wants_input = ctx.needs_input_grad[1]
         for i in reversed(range(len(hidden))):
             layer = options.hidden[i]
-            above = np.ascontiguousarray(weights.weight.T)
+            above = _above(weights, handed_down(steps) if i < len(hidden) - 1 else 1.0)
             rows, weights, out = hidden[i]
             found = engine.layer_backward(
                 rows,
@@ -163,7 +166,8 @@ class _Network(torch.autograd.Function):
         if wants_input:  # dL/dS_in = W^T dL/dI, as (batch, inputs, steps)
             dx = torch.from_numpy(np.matmul(weights.weight, found.current.transpose(0, 2, 1)))
         layers = [
-            Parameters(_scaled(found.weight, size).T, found.bias, found.beta)
+            # laid out as the parameter is: autograd would copy it otherwise
+            Parameters(np.ascontiguousarray(_scaled(found.weight, size).T), found.bias, found.beta)
             for found, size in zip(reversed(gradients), options.spike_sizes, strict=True)
         ]
         absent = zip(_flat(layers), ctx.absent, strict=True)
@@ -194,13 +198,22 @@ def _rows(x: Any, dtype: Any) -> engine.Rows:
 
 
 def _weights(layers: Sequence[Parameters], options: NetworkOptions) -> list[engine.Weights]:
-    """The layers' parameters as the kernels read them; spikes count as 1, so weights are scaled."""
+    """The layers' parameters as the kernels read them; spikes count as 1, so weights are scaled.
+
+    Weights are laid out anew in every pass, one percent of a training step. A copy kept for the
+    next one would miss what ``weight.data.mul_(3)`` or NumPy does to them: Torch counts neither.
+    """
     scales = [*[layer.input_scale for layer in options.hidden], options.readout.input_scale]
     found = []
     for layer, scale, size in zip(layers, scales, options.spike_sizes, strict=True):
         weight, bias, beta = (None if p is None else p.detach().numpy() for p in layer)
         found.append(engine.weights_of(_scaled(weight, size), bias, beta, scale))
     return found
+
+
+def _above(weights: engine.Weights, factor: float) -> Any:
+    """A layer's weight as (neurons, inputs), scaled for what the layer hands down."""
+    return _scaled(np.ascontiguousarray(weights.weight.T), factor)
 
 
 def _scaled(array: Any, factor: float) -> Any:

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, Literal, Self, Unpack, cast
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar, Literal, Self, Unpack, cast
 
+import torch
 from torch import Tensor
+from torch.nn.utils import prune
 
 from .. import network as _network
-from .._checks import check_neurons, check_option, check_time_axis, fraction
+from .._checks import check_neurons, check_time_axis
 from .._engine import EngineName
 from .._forward._choice import cannot_event
 from .._layer import ReadoutKind
 from ..spikes import Events, SpikeTimes, shape_of
 from ._model import Model, checked_sizes
 from ._options import FAST, FastOptions, GradientOptions, complete, for_readout
-from .modules import Activity, DropoutMask, FastLIF, Readout, as_dense
+from .functional import handed_down, scale_gradient
+from .modules import Activity, DropoutMask, FastLIF, Readout, as_dense, one_of
 
 Keep = Literal["nothing", "potential"]
 
@@ -59,6 +62,12 @@ class FastSNN(Model):
     >>> model(torch.zeros(5, 784, 100)).shape
     torch.Size([5, 10])
     """
+
+    checks: ClassVar[dict[str, Callable[[str, Any], Any]]] = {
+        **Model.checks,
+        "engine": one_of(EngineName),
+        "keep": one_of(Keep),
+    }
 
     def __init__(
         self,
@@ -132,10 +141,7 @@ class FastSNN(Model):
     ) -> None:
         """What both constructors end with."""
         super().__init__(hidden, readout, dt)
-        check_option("engine", engine, EngineName)
-        check_option("keep", keep, Keep)
-        self.engine, self.keep, self.skip = engine, keep, skip
-        self.dropout = fraction("dropout", dropout)
+        self.engine, self.keep, self.skip, self.dropout = engine, keep, skip, dropout
         self._pages: list[Any] = []  # reused by keep="potential"
         if skip and not any(n == k for n, k in (layer.weight.shape for layer in self.hidden())):
             raise ValueError(
@@ -161,24 +167,43 @@ class FastSNN(Model):
             raise ValueError(
                 "return_spikes or return_activity: Activity.of(spikes) gives the other"
             )
-        if isinstance(x, Tensor):
-            batch, inputs = x.shape[:-2].numel(), x.shape[-2]
-        elif isinstance(x, (SpikeTimes, Events)):
-            batch, inputs, _ = shape_of(x)
-        else:
+        if isinstance(x, Tensor) and self.engine != "event":
+            check_neurons(x.shape[-2], self.sizes[0], "the model")
+            return self._densely(x, self._dropout_masks(x), return_spikes, return_activity)
+        run = self._outside_the_graph
+        if torch.compiler.is_compiling():
+            run = torch.compiler.disable(run)  # Dynamo knows neither kernels nor sparse forms
+        return run(x, return_spikes, return_activity)
+
+    def _outside_the_graph(self, x: Any, return_spikes: bool, return_activity: bool) -> Any:
+        """`forward` of sparse forms, and of dense ones by the event engine."""
+        if not isinstance(x, (Tensor, SpikeTimes, Events)):
             raise TypeError(
                 f"x must be a tensor, SpikeTimes or Events, got {type(x).__name__}: "
                 "torch.from_numpy(...) makes a tensor"
             )
+        inputs = x.shape[-2] if isinstance(x, Tensor) else x.n_neurons
         check_neurons(inputs, self.sizes[0], "the model")
-        masks = [self._dropout_mask(batch, layer) for layer in self.hidden()]
+        masks = self._dropout_masks(x)
         if self._uses_events(x, return_spikes):
             logits, activities = self._by_events(x, masks, return_activity)
             return (logits, activities) if return_activity else logits
-        spikes = as_dense(x, self.readout.weight)
+        dense = as_dense(x, self.readout.weight)
+        return self._densely(dense, masks, return_spikes, return_activity)
+
+    def _densely(
+        self,
+        spikes: Tensor,
+        masks: list[DropoutMask | None],
+        return_spikes: bool,
+        return_activity: bool,
+    ) -> Any:
         kept: list[Any] = []
-        for layer, mask in zip(self.hidden(), masks, strict=True):
-            below, spikes = spikes, layer(spikes)
+        for i, (layer, mask) in enumerate(zip(self.hidden(), masks, strict=True)):
+            below = spikes
+            if i > 0:
+                spikes = scale_gradient(spikes, handed_down(spikes.shape[-1]))
+            spikes = layer(spikes)
             if return_spikes or return_activity:
                 kept.append(spikes if return_spikes else Activity.of(spikes))
             if self.skip and spikes.shape == below.shape:
@@ -188,10 +213,15 @@ class FastSNN(Model):
         logits = self.readout(spikes)
         return (logits, kept) if return_spikes or return_activity else logits
 
-    def _dropout_mask(self, batch: int, layer: FastLIF) -> DropoutMask | None:
+    def _dropout_masks(self, x: Tensor | SpikeTimes | Events) -> list[DropoutMask | None]:
+        """A mask for each hidden layer, or none outside training."""
         if not (self.training and self.dropout):
-            return None
-        return DropoutMask.draw(batch, len(layer.weight), self.dropout, layer.weight.device)
+            return [None] * len(self.layers)
+        batch = x.shape[:-2].numel() if isinstance(x, Tensor) else shape_of(x).batch
+        return [
+            DropoutMask.draw(batch, len(layer.weight), self.dropout, layer.weight.device)
+            for layer in self.hidden()
+        ]
 
     def _uses_events(self, x: Any, return_spikes: bool) -> bool:
         if self.engine == "dense" or (self.engine == "auto" and isinstance(x, Tensor)):
@@ -200,6 +230,8 @@ class FastSNN(Model):
             obstacle: str | None = "it does not return spikes"
         elif self.skip:
             obstacle = "it has no skip connections"
+        elif any(map(_has_hooks, (*self.hidden(), self.readout))):
+            obstacle = "it does not call the hooks of layers"
         elif any(layer.surrogate != "fast_sigmoid" for layer in self.hidden()):
             obstacle = "its surrogate is the fast sigmoid"
         else:
@@ -243,6 +275,9 @@ class FastSNN(Model):
             activity=activity,
         )
         parts = (*self.hidden(), self.readout)
+        for part in parts:
+            for hook in part._forward_pre_hooks.values():
+                hook(part, ())  # a mask on the weights, which it renews
         parameters = [Parameters(part.weight, part.bias, part.clamped_beta()) for part in parts]
         found: tuple[Tensor, list[Activity]] = self._event_engine().run(x, options, parameters)
         return found
@@ -281,3 +316,10 @@ class FastSNN(Model):
         ]
         last = Readout.from_readout(network.readout, learn_beta=learn_beta, device=device)
         return cls.from_modules([*hidden, last], dt=network.dt, engine=engine)
+
+
+def _has_hooks(part: FastLIF | Readout) -> bool:
+    """Whether a module has hooks that look at what it takes or gives, which pruning does not."""
+    before = part._forward_pre_hooks.values()
+    pruned = all(isinstance(hook, prune.BasePruningMethod) for hook in before)
+    return bool(part._forward_hooks) or not pruned

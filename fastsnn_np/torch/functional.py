@@ -6,10 +6,11 @@ import functools
 from collections.abc import Callable
 from typing import Any, Literal, get_args
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from .._checks import check_option, positive
+from .._checks import check_option, finite, positive
 from .._first_spike import first_spike as _first_spike
 
 Gradient = Literal["straight_through", "paper"]
@@ -72,7 +73,7 @@ def spike(
     -------
     tensor of the same shape and dtype
     """
-    spikes: Tensor = _Spike.apply(potential, threshold, slope, surrogate)
+    spikes: Tensor = _Spike.apply(potential, check_threshold(threshold), slope, surrogate)
     return spikes
 
 
@@ -121,8 +122,9 @@ def first_spike(
     tensor([[0., 1., 0.]], grad_fn=<_FirstSpikeBackward>)
     """
     check_gradient(gradient, slope, surrogate)
-    paper = gradient == "paper"
-    spikes: Tensor = _FirstSpike.apply(potential, threshold, paper, slope, surrogate)
+    threshold, paper = check_threshold(threshold), gradient == "paper"
+    spikes: Tensor
+    spikes, _ = _FirstSpike.apply(potential, threshold, paper, slope, surrogate)
     return spikes
 
 
@@ -130,15 +132,90 @@ def check_gradient(gradient: Any, slope: Any, surrogate: Any = "fast_sigmoid") -
     """Refuse an unknown gradient mode or surrogate, or a slope that is not positive."""
     check_option("gradient", gradient, Gradient)
     positive("slope", slope)
+    check_surrogate(surrogate)
+
+
+def check_surrogate(surrogate: Any) -> Any:
+    """The surrogate, which must be a known name or a callable."""
     if not callable(surrogate) and surrogate not in get_args(SurrogateName):
         known = ", ".join(map(repr, get_args(SurrogateName)))
         raise ValueError(f"surrogate must be one of {known}, or a callable, got {surrogate!r}")
+    return surrogate
+
+
+def check_threshold(threshold: Any) -> float:
+    """The threshold as a plain float.
+
+    Raises
+    ------
+    TypeError
+        If it is an array: one would be aligned with time, and a parameter would have no gradient.
+    ValueError
+        If it is no finite number.
+    """
+    if isinstance(threshold, (Tensor, np.ndarray, list, tuple)):
+        kind = "learnt" if isinstance(threshold, torch.nn.Parameter) else "given per neuron"
+        raise TypeError(
+            f"threshold must be one number for the layer, got {type(threshold).__name__} "
+            f"of shape {tuple(np.shape(threshold))}: thresholds cannot be {kind}"
+        )
+    return finite("threshold", threshold)
+
+
+def handed_down(steps: int) -> float:
+    """What a hidden layer's dL/dS_in is multiplied by before the hidden layer below gets it.
+
+    dL/dV[m] sums (t-m+1) G[t] over t >= m, at most T (T+1) / 2 times the largest G. Gradients grow
+    by as much in every layer, and float32 ends at 3e38. The inverse of that sum keeps them alike in
+    all layers. No layer scales the gradients of its own parameters. Neither the readout nor the
+    first layer, which hands its gradient to the input, scales anything: a network of one hidden
+    layer has the gradients of its equations.
+
+    Parameters
+    ----------
+    steps : int
+        T.
+
+    Examples
+    --------
+    >>> handed_down(100) == 2 / (100 * 101)
+    True
+    """
+    return 2 / (steps * (steps + 1))
+
+
+def scale_gradient(x: Tensor, factor: float) -> Tensor:
+    """`x` as it is, whose gradient is multiplied by `factor` on its way back."""
+    scaled: Tensor = _ScaledGradient.apply(x, factor)
+    return scaled
+
+
+class _ScaledGradient(torch.autograd.Function):
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(x: Tensor, factor: float) -> Tensor:
+        return x.view_as(x)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
+        ctx.factor = inputs[1]
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
+        return grads[0] * ctx.factor, None
 
 
 class _NoSecondDerivative(torch.autograd.Function):
+    generate_vmap_rule = True
+
     @staticmethod
-    def forward(ctx: Any, gradient: Tensor) -> Tensor:
+    def forward(gradient: Tensor, *differentiable: Tensor) -> Tensor:
         return gradient.view_as(gradient)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
+        pass
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> Any:
@@ -151,8 +228,9 @@ class _NoSecondDerivative(torch.autograd.Function):
 def no_double_backward(backward: Callable[..., Any]) -> Callable[..., Any]:
     """A backward pass whose results refuse to be differentiated again.
 
-    Torch's `once_differentiable` lets it pass, as if the gradient were a constant, where the
-    incoming gradient is one, such as that of ``logits.sum()``.
+    They are made to depend on what was saved for it. Torch's `once_differentiable` lets it pass, as
+    if the gradient were a constant, where the incoming gradient is one, such as that of
+    ``logits.sum()``.
     """
 
     @functools.wraps(backward)
@@ -161,20 +239,23 @@ def no_double_backward(backward: Callable[..., Any]) -> Callable[..., Any]:
             found = backward(ctx, *grads)
         if torch.compiler.is_compiling() or not torch.is_grad_enabled():
             return found
-        refuse = _NoSecondDerivative.apply
-        return tuple(refuse(g.requires_grad_()) if isinstance(g, Tensor) else g for g in found)
+        saved, refuse = ctx.saved_tensors, _NoSecondDerivative.apply
+        return tuple(refuse(g, *saved) if isinstance(g, Tensor) else g for g in found)
 
     return guarded
 
 
 class _Spike(torch.autograd.Function):
+    generate_vmap_rule = True
+
     @staticmethod
-    def forward(
-        ctx: Any, potential: Tensor, threshold: float, slope: float, surrogate: Surrogate
-    ) -> Tensor:
-        ctx.save_for_backward(potential)
-        ctx.options = threshold, slope, surrogate
+    def forward(potential: Tensor, threshold: float, slope: float, surrogate: Surrogate) -> Tensor:
         return (potential > threshold).to(potential.dtype)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
+        potential, *ctx.options = inputs
+        ctx.save_for_backward(potential)
 
     @staticmethod
     @no_double_backward
@@ -186,26 +267,28 @@ class _Spike(torch.autograd.Function):
 
 
 class _FirstSpike(torch.autograd.Function):
+    generate_vmap_rule = True
+
     @staticmethod
     def forward(
-        ctx: Any,
-        potential: Tensor,
-        threshold: float,
-        paper: bool,
-        slope: float,
-        surrogate: Surrogate,
-    ) -> Tensor:
+        potential: Tensor, threshold: float, paper: bool, slope: float, surrogate: Surrogate
+    ) -> tuple[Tensor, Tensor]:
         spikes, times = _first_spike(potential, threshold)
+        return spikes.to(potential.dtype), times
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
+        potential, *ctx.options = inputs
+        _, times = output
+        ctx.mark_non_differentiable(times)
         ctx.save_for_backward(potential, times)
-        ctx.options = threshold, paper, slope, surrogate
-        return spikes.to(potential.dtype)
 
     @staticmethod
     @no_double_backward
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None, None, None]:
         potential, times = ctx.saved_tensors
         threshold, paper, slope, surrogate = ctx.options
-        (grad,) = grads
+        grad, _ = grads
         if paper:
             step = torch.arange(potential.shape[-1], device=potential.device)
             grad = torch.where(step < times[..., None], grad, 0)

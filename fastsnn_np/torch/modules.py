@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+import warnings
+from collections.abc import Callable, Mapping
 from types import FunctionType
-from typing import Any, NamedTuple, Self, Unpack, cast
+from typing import Any, ClassVar, NamedTuple, Self, Unpack, cast
 
 import array_api_compat.torch as xp
 import torch
 from torch import Tensor, nn
 
 from .. import network as _network
-from .._checks import check_beta, check_option, check_time_axis, finite, positive
+from .._checks import check_beta, check_option, check_time_axis, is_whole, positive
 from .._currents import currents
 from .._decay import InputScale, beta_from_tau, decay_unchecked
 from .._layer import ReadoutKind
@@ -26,7 +28,9 @@ from ._options import (
     ReadoutOptions,
     complete,
 )
-from .functional import check_gradient, first_spike
+from .functional import Gradient, check_surrogate, check_threshold, first_spike
+
+EXTRA_STATE = "_extra_state"  #: Torch's name in a `state_dict` of what is no parameter
 
 
 class Activity(NamedTuple):
@@ -64,22 +68,118 @@ class DropoutMask(NamedTuple):
         return spikes * (self.kept.to(spikes.dtype) * self.scale)[..., None]
 
 
-class LeakyIntegrator(nn.Module):
+class SavedWhole(nn.Module):
+    """A module whose `state_dict` says what its parameters mean, and whose settings are checked.
+
+    A setting is checked whenever it is set, also after the module was made.
+    """
+
+    #: what checks a setting, gets its name and value, and gives the value to be kept
+    checks: ClassVar[dict[str, Callable[[str, Any], Any]]] = {}
+
+    def meaning(self) -> dict[str, Any]:
+        """What gives the parameters their meaning, by name, of kinds that JSON has."""
+        raise NotImplementedError
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        check = self.checks.get(name)
+        super().__setattr__(name, value if check is None else check(name, value))
+
+    def get_extra_state(self) -> Tensor:
+        """The `meaning`, as JSON in bytes: a tensor, which safetensors can keep as well."""
+        return torch.tensor(list(json.dumps(self.meaning()).encode()), dtype=torch.uint8)
+
+    def set_extra_state(self, state: Any) -> None:
+        """Refuse a meaning that is not this module's own.
+
+        Raises
+        ------
+        ValueError
+            If a setting differs, or the state is damaged.
+        """
+        self.compare(state, "the module")
+
+    def compare(self, state: Any, where: str) -> None:
+        """Refuse parameters that would mean something else here; `where` is the module's name."""
+        try:
+            theirs, ours = json.loads(bytes(state.tolist())), self.meaning()
+            other = [k for k in {**theirs, **ours} if theirs.get(k) != ours.get(k)]
+        except (AttributeError, TypeError, ValueError, RecursionError) as error:
+            raise ValueError(f"the settings of {where} are damaged: {error}") from error
+        if other:
+            raise ValueError(
+                f"the parameters are of another network: {where} has "
+                + ", ".join(f"{k} {theirs.get(k)!r}, here {ours.get(k)!r}" for k in other)
+                + "; make the model with the same options"
+            )
+
+    def _load_from_state_dict(
+        self, state_dict: dict[str, Any], prefix: str, *arguments: Any
+    ) -> None:
+        """Compare settings before any parameter is changed, those of modules inside as well."""
+        silent = []
+        for name, module in self.named_modules():
+            if isinstance(module, SavedWhole):
+                path = prefix + (f"{name}." if name else "")
+                key = path + EXTRA_STATE
+                if key in state_dict:
+                    module.compare(state_dict[key], path.removesuffix(".") or "the module")
+                elif any(known.startswith(path) for known in state_dict):
+                    state_dict[key] = module.get_extra_state()  # to Torch it would be missing
+                    silent.append(path.removesuffix(".") or "the module")
+        if silent:
+            warnings.warn(
+                f"the state_dict does not say with which options {', '.join(silent)} "
+                "computed, as before version 0.2: they are taken to be those of this model",
+                stacklevel=2,
+            )
+        super()._load_from_state_dict(state_dict, prefix, *arguments)
+
+
+def with_settings(module: nn.Module, state: Mapping[str, Any]) -> dict[str, Any]:
+    """`state` with the settings of `module` where it has none, and they are known to be alike."""
+    own = module.state_dict()
+    return {**{k: v for k, v in own.items() if k.endswith(EXTRA_STATE)}, **state}
+
+
+def one_of(allowed: Any) -> Callable[[str, Any], Any]:
+    """A check for `SavedWhole.checks`: the value must be one of a `Literal`'s."""
+
+    def check(name: str, value: Any) -> Any:
+        check_option(name, value, allowed)
+        return value
+
+    return check
+
+
+class LeakyIntegrator(SavedWhole):
     """Synapses and leaky membranes: weight, bias and one beta per neuron."""
+
+    checks: ClassVar[dict[str, Callable[[str, Any], Any]]] = {
+        "input_scale": one_of(InputScale),
+        "threshold": lambda name, value: check_threshold(value),
+        "slope": positive,
+        "gradient": one_of(Gradient),
+        "surrogate": lambda name, value: check_surrogate(value),
+        "kind": one_of(ReadoutKind),
+    }
 
     def __init__(self, n_inputs: int, n_neurons: int, options: NeuronOptions) -> None:
         super().__init__()
-        if n_inputs < 1 or n_neurons < 1:
-            raise ValueError(f"a layer needs inputs and neurons, got {n_inputs} and {n_neurons}")
-        check_option("input_scale", options["input_scale"], InputScale)
+        for name, number in (("inputs", n_inputs), ("neurons", n_neurons)):
+            if not (is_whole(number) and 1 <= number < 2**31):
+                raise ValueError(
+                    f"a layer needs inputs and neurons, whole numbers below 2^31, got {name} "
+                    f"{number!r}"
+                )
         self.input_scale = options["input_scale"]
         like = {"device": options["device"], "dtype": options["dtype"]}
-        # transposed in memory, as the event kernels read it; to everyone else (neurons, inputs)
-        self.weight = nn.Parameter(torch.empty(n_inputs, n_neurons, **like).t())
+        self.weight = nn.Parameter(torch.empty(n_neurons, n_inputs, **like))
         self.bias = nn.Parameter(torch.empty(n_neurons, **like)) if options["bias"] else None
         shape = () if options["share_beta"] else (n_neurons,)
-        beta = torch.full(shape, beta_from_tau(options["tau"], options["dt"]), **like)
-        check_beta(xp, beta)
+        start = beta_from_tau(options["tau"], options["dt"])
+        beta = torch.full(shape, start, **like)
+        check_beta(xp, torch.full((), start, dtype=beta.dtype, device="cpu"))  # not a "meta" one
         if options["learn_beta"]:
             self.beta = nn.Parameter(beta)
         else:
@@ -119,6 +219,10 @@ class LeakyIntegrator(nn.Module):
             "learnt": [name for name, _ in self.named_parameters()],
             "share_beta": self.beta.ndim == 0,
         }
+
+    def meaning(self) -> dict[str, Any]:
+        """The settings that a `state_dict` has along; its keys say what is learnt."""
+        return {name: value for name, value in self.settings().items() if name != "learnt"}
 
     def extra_repr(self) -> str:
         n, k = self.weight.shape
@@ -193,9 +297,7 @@ class FastLIF(LeakyIntegrator):
     def __init__(self, n_inputs: int, n_neurons: int, **options: Unpack[FastOptions]) -> None:
         options = complete(options, FAST, type(self).__name__)
         super().__init__(n_inputs, n_neurons, options)
-        check_gradient(options["gradient"], options["slope"], options["surrogate"])
-        self.threshold = finite("threshold", options["threshold"])
-        self.slope = positive("slope", options["slope"])
+        self.threshold, self.slope = options["threshold"], options["slope"]
         self.gradient, self.surrogate = options["gradient"], options["surrogate"]
 
     def forward(self, x: Tensor, initial_potential: Tensor | None = None) -> Tensor:
@@ -268,7 +370,6 @@ class Readout(LeakyIntegrator):
     def __init__(self, n_inputs: int, n_neurons: int, **options: Unpack[ReadoutOptions]) -> None:
         options = complete(options, READOUT, type(self).__name__)
         super().__init__(n_inputs, n_neurons, options)
-        check_option("kind", options["kind"], ReadoutKind)
         self.kind = options["kind"]
 
     def forward(self, x: Tensor, initial_potential: Tensor | None = None) -> Tensor:
@@ -317,10 +418,16 @@ class _ClampedBeta(torch.autograd.Function):
     So an optimiser that has moved it outside can bring it back.
     """
 
+    generate_vmap_rule = True
+
     @staticmethod
-    def forward(ctx: Any, beta: Tensor) -> Tensor:
+    def forward(beta: Tensor) -> Tensor:
         limits = torch.finfo(beta.dtype)
         return beta.clamp(limits.tiny, 1 - limits.eps / 2)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
+        pass
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> Tensor:

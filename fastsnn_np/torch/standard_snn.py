@@ -9,12 +9,11 @@ import torch
 from torch import Tensor
 
 from .. import network as _network
-from .._checks import finite, positive
 from .._layer import ReadoutKind
 from ..spikes import Events, SpikeTimes
 from ._model import Model, checked_sizes
 from ._options import STANDARD, StandardOptions, complete, for_readout
-from .functional import check_gradient, spike
+from .functional import spike
 from .modules import Activity, LeakyIntegrator, Readout, as_dense, name_of
 
 
@@ -47,9 +46,7 @@ class StandardLIF(LeakyIntegrator):
     def __init__(self, n_inputs: int, n_neurons: int, **options: Unpack[StandardOptions]) -> None:
         options = complete(options, STANDARD, type(self).__name__)
         super().__init__(n_inputs, n_neurons, options)
-        check_gradient("paper", options["slope"], options["surrogate"])
-        self.threshold = finite("threshold", options["threshold"])
-        self.slope = positive("slope", options["slope"])
+        self.threshold, self.slope = options["threshold"], options["slope"]
         self.surrogate = options["surrogate"]
         self.detach_reset = options["detach_reset"]
         self.single_spike = options["single_spike"]

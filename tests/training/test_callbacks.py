@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import math
+
+import numpy as np
 import pytest
 
 pytestmark = [
     pytest.mark.backend("train"),
-    pytest.mark.filterwarnings("ignore:hidden layer .* is dead"),  # tiny networks may be
+    pytest.mark.filterwarnings(
+        "ignore:hidden layer .* is (dead|mostly silent)"
+    ),  # tiny networks may be
 ]
 torch = pytest.importorskip("torch", reason="torch is not installed")
 pytest.importorskip("lightning", reason="lightning is not installed")
 
+import fastsnn_np as fs  # noqa: E402
 from fastsnn_np.torch import FastSNN, fit  # noqa: E402
 from fastsnn_np.torch.training import FiniteGuard  # noqa: E402
 
@@ -39,6 +45,19 @@ def test_history_and_health(task):
         fit(dead, *task, epochs=1, validation=task)
 
 
+@pytest.mark.filterwarnings("default:hidden layer .* is (dead|mostly silent)")
+def test_a_layer_that_is_mostly_silent_is_said_so(task):
+    """Once, with what helps; a layer of which most neurons fire is left alone."""
+    model = FastSNN([12, 20, 2])
+    with torch.no_grad():
+        model.layers[0].weight.abs_()
+        model.layers[0].weight[:15].zero_()
+    words = r"hidden layer 0 is mostly silent: 15 of its 20 neurons.*weight.data \*= 1.5"
+    with pytest.warns(UserWarning, match=words) as seen:
+        fit(model, *task, epochs=3, validation=task, learning_rate=1e-9)
+    assert len(seen) == 1
+
+
 @pytest.mark.parametrize("name", ["bias", "beta"])
 @pytest.mark.parametrize("engine", ["event", "dense"])
 def test_a_loss_that_is_not_finite_names_the_checkpoint(task, tmp_path, name, engine):
@@ -63,3 +82,78 @@ def test_the_first_bad_loss_is_remembered_where_none_is_waited_for():
     for step, loss in enumerate([1.0, float("nan"), 2.0, float("inf")]):
         guard._remember_bad(torch.tensor(loss), step)
     assert int(guard._first_bad) == 1
+
+
+@pytest.mark.parametrize("clip", [None, 1.0])
+def test_six_layers_at_2000_steps_train(clip):
+    """Straight-through gradients grow as T^2 a layer: unscaled, their norm is infinite here."""
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 5, 64)
+    times = rng.integers(0, 2000, (64, 20))
+    for sample, label in zip(times, labels, strict=True):
+        sample[4 * label : 4 * label + 4] = rng.integers(0, 200, 4)
+    torch.manual_seed(0)
+    model = FastSNN([20, 50, 50, 50, 50, 50, 50, 5])
+    with torch.no_grad():
+        for layer in model.layers:
+            layer.weight.mul_(5)  # spikes reach the readout
+    options = {} if clip is None else {"gradient_clip_val": clip}
+    x = fs.SpikeTimes(times, 2000)
+    history = fit(model, x, labels, epochs=4, batch_size=16, trainer_options=options)
+    assert all(math.isfinite(record["gradient_norm"]) for record in history)
+    assert history[-1]["loss"] < 0.7 * history[0]["loss"]
+
+
+@pytest.mark.parametrize("clip", [None, 1.0])
+def test_a_gradient_that_is_not_finite_names_its_layer(task, clip):
+    model = FastSNN([12, 9, 7, 2])
+    model.layers[1].weight.register_hook(lambda gradient: gradient * torch.inf)
+    options = {} if clip is None else {"gradient_clip_val": clip}
+    with pytest.raises(
+        FloatingPointError, match=r"step 0: the gradient of layers\.1\.weight is not"
+    ):
+        fit(model, *task, epochs=1, trainer_options=options)
+
+
+def test_gradients_too_large_to_be_squared(task):
+    """Adam divides by their squares: infinite ones would stop every parameter, silently."""
+    model = FastSNN([12, 9, 2])
+    model.layers[0].weight.register_hook(lambda gradient: gradient + 1e30)
+    with pytest.raises(
+        FloatingPointError, match=r"the square of the gradient of layers\.0\.weight"
+    ):
+        fit(model, *task, epochs=1)
+    before = model.layers[0].weight.detach().clone()
+    fit(model.train(), *task, epochs=1, trainer_options={"gradient_clip_val": 1.0})
+    assert not torch.equal(model.layers[0].weight, before)
+
+
+def test_an_optimiser_that_no_longer_moves_is_found(task):
+    """Between the steps at which gradients are looked at."""
+    model, calls = FastSNN([12, 9, 2]), []
+
+    def late(gradient):
+        calls.append(None)
+        return gradient + 1e30 * (len(calls) == 3)
+
+    model.layers[0].weight.register_hook(late)
+    with pytest.raises(FloatingPointError, match=r"the optimiser's state of layers\.0\.weight"):
+        fit(model, *task, epochs=1, batch_size=20)
+
+
+@pytest.mark.parametrize("value", [0.02, 1e9])
+def test_clipping_is_that_of_torch(task, value):
+    """Where float32 is enough: the same weights as with Torch's own clipping."""
+    x, labels = task
+    models = []
+    for _ in range(2):
+        torch.manual_seed(0)
+        models.append(FastSNN([12, 9, 2], dtype=torch.float64))
+    options = {"gradient_clip_val": value}
+    fit(models[0], x, labels, epochs=1, batch_size=len(labels), trainer_options=options)
+    logits = models[1](x)
+    torch.nn.functional.cross_entropy(logits, torch.from_numpy(labels)).backward()
+    torch.nn.utils.clip_grad_norm_(models[1].parameters(), value)
+    torch.optim.Adam(models[1].parameters(), 1e-3).step()
+    for a, b in zip(models[0].parameters(), models[1].parameters(), strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-6, atol=1e-9)

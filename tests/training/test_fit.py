@@ -7,7 +7,9 @@ import pytest
 
 pytestmark = [
     pytest.mark.backend("train"),
-    pytest.mark.filterwarnings("ignore:hidden layer .* is dead"),  # tiny networks may be
+    pytest.mark.filterwarnings(
+        "ignore:hidden layer .* is (dead|mostly silent)"
+    ),  # tiny networks may be
 ]
 torch = pytest.importorskip("torch", reason="torch is not installed")
 pytest.importorskip("lightning", reason="lightning is not installed")
@@ -194,3 +196,39 @@ def test_bad_options(task):
     for options, error, words in cases:
         with pytest.raises(error, match=words):
             fit(model, *task, epochs=1, **options)
+
+
+def test_training_says_what_it_reached(task, capsys, caplog):
+    """The bar shows loss and accuracy; a line, printed and logged, says how the last epoch went."""
+    caplog.set_level("INFO", logger="fastsnn_np")
+    history = fit(FastSNN([12, 20, 2]), *task, epochs=2, validation=task, progress=True)
+    said = capsys.readouterr()
+    bar, line = said.out + said.err, said.err.strip().splitlines()[-1]
+    for name in ("loss=", "accuracy=", "validation_accuracy="):
+        assert name in bar
+    assert line == (
+        f"epoch 2 of 2: loss {history[1]['loss']:.4g}, accuracy {history[1]['accuracy']:.4g}, "
+        f"validation accuracy {history[1]['validation_accuracy']:.4g}"
+    )
+    assert line in caplog.text
+    fit(FastSNN([12, 20, 2]), *task, epochs=1)
+    assert not capsys.readouterr().err
+
+
+def test_test_data_is_called_that(task):
+    history = fit(FastSNN([12, 9, 2]), *task, epochs=1, validation=task, evaluated_on="test")
+    assert "test_accuracy" in history[0] and "validation_accuracy" not in history[0]
+    for options in ({"validation": task, "evaluated_on": "test"}, {}):
+        with pytest.raises(ValueError, match="patience needs validation data that is held out"):
+            fit(FastSNN([12, 9, 2]), *task, epochs=1, patience=1, **options)
+    with pytest.raises(ValueError, match="evaluated_on must be one of 'validation', 'test'"):
+        fit(FastSNN([12, 9, 2]), *task, epochs=1, evaluated_on="training")
+
+
+def test_an_optimiser_of_another_network_is_refused(task):
+    x, labels = task
+    network = fs.Network.random([12, 9, 2], seed=0)
+    _, state, _ = estimator.fit_network(network, x, labels, epochs=1)
+    other = fs.Network.random([12, 8, 2], seed=0)
+    with pytest.raises(ValueError, match=r"exp_avg of parameter 0 is torch.float32 of shape \(9"):
+        estimator.fit_network(other, x, labels, epochs=1, state=state)

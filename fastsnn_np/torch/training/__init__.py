@@ -1,6 +1,6 @@
 """Training on Lightning: `fit`, and the parts that it is made of."""
 
-from ._fit import History, fit
+from ._fit import History, Terminated, fit
 from .callbacks import FiniteGuard, LayerHealth, MetricsFile, Patience
 from .checkpoint import SafetensorsIO
 from .classifier import Classifier, ClassifierOptions
@@ -18,5 +18,6 @@ __all__ = [
     "Patience",
     "SafetensorsIO",
     "SpikeData",
+    "Terminated",
     "fit",
 ]

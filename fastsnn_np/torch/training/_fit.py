@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
+import sys
 import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, Unpack
 
@@ -17,11 +20,13 @@ from ..._checks import whole
 from .._model import Model
 from .callbacks import FiniteGuard, LayerHealth
 from .checkpoint import CHECKPOINTS, last_checkpoint
-from .classifier import Classifier, ClassifierOptions
+from .classifier import Classifier, ClassifierOptions, EvaluatedOn
 from .data import Augment, SpikeData
 from .trainer import make_trainer
 
 History = list[dict[str, float]]
+TERMINATED = 128 + signal.SIGTERM  #: exit status after SIGTERM
+_log = logging.getLogger("fastsnn_np")
 
 
 def fit(
@@ -32,6 +37,7 @@ def fit(
     epochs: int = 20,
     batch_size: int = 128,
     validation: tuple[Any, Any] | None = None,
+    evaluated_on: EvaluatedOn = "validation",
     seed: int = 0,
     augment: Augment | None = None,
     patience: int | None = None,
@@ -53,6 +59,9 @@ def fit(
     epochs, batch_size : int
     validation : (x, labels), optional
         Evaluated after every epoch.
+    evaluated_on : {"validation", "test"}
+        Say "test" if `validation` is test data, by which nothing may be chosen: its accuracy is
+        then called ``test_accuracy``, and `patience` is refused.
     seed : int
         Decides the order of the samples, dropout and `augment`; not the model's weights.
     augment : callable, optional
@@ -81,7 +90,9 @@ def fit(
     -------
     list of dict
         For each epoch what `Classifier` logs: ``loss`` and ``accuracy`` on the training data as it
-        was trained on, with `validation` ``validation_accuracy``, and the layers' health.
+        was trained on, with `validation` ``validation_accuracy`` (or ``test_accuracy``), and the
+        layers' health. What was reached is logged (logger ``fastsnn_np``, and printed where
+        there is a progress bar).
 
     Raises
     ------
@@ -89,7 +100,10 @@ def fit(
         If labels, inputs or options do not fit, or a checkpoint is of another network or of a run
         with other settings.
     FloatingPointError
-        If the loss is no longer finite; it names the epoch, the step and the last good checkpoint.
+        If loss or gradients are no longer finite; it names the layer, the epoch, the step and the
+        last good checkpoint.
+    KeyboardInterrupt
+        If the process gets SIGINT; SIGTERM ends it with status 143. The last checkpoint stays.
     """
     epochs = whole("epochs", epochs)
     if resume and out is None:
@@ -107,7 +121,12 @@ def fit(
         seed=seed,
         augment=augment,
     )
-    classifier = Classifier(model, seed=seed, **options)
+    if patience is not None and (validation is None or evaluated_on == "test"):
+        raise ValueError(
+            "patience needs validation data that is held out, and the test data must not say when "
+            "to stop: give validation=(x, labels)"
+        )
+    classifier = Classifier(model, seed=seed, evaluated_on=evaluated_on, **options)
     device = model.readout.weight.device
     if validation is None:
         settings.setdefault("limit_val_batches", 0)
@@ -128,24 +147,69 @@ def fit(
     with _quiet():
         try:
             trainer.fit(classifier, datamodule=data, ckpt_path=found, weights_only=True)
-        except RuntimeError as error:
-            if trainer.world_size == 1 or not _is_lost_connection(error):
-                raise
-            kept = last_checkpoint(folder) or "none"
-            raise RuntimeError(
-                f"another process of this run has died. Last good checkpoint: {kept}; resume=True "
-                "(--resume) goes on from it, with any number of processes"
-            ) from error
+        except (KeyboardInterrupt, SystemExit) as error:
+            raise _ended(error, trainer.received_sigterm, out) from None
         except ValueError as error:
             guard.explain(error, trainer, classifier)
             raise
+        except (AssertionError, AttributeError, LookupError, TypeError, RuntimeError) as error:
+            if trainer.world_size > 1 and _is_lost_connection(error):
+                raise RuntimeError(
+                    f"another process of this run has died. {how_to_resume(out)}, with any number "
+                    "of processes"
+                ) from error
+            if found is not None and not guard.began:
+                raise ValueError(f"{found} does not continue this run: {error!r}") from error
+            raise
     if trainer.interrupted:
-        raise KeyboardInterrupt
+        raise KeyboardInterrupt(how_to_resume(out))
     model.to(device).eval()
+    if trainer.is_global_zero and classifier.history:
+        _log.info(reached := _reached(classifier.history, patience, classifier.evaluated_on))
+        if progress:
+            sys.stderr.write(f"{reached}\n")
     return classifier.history
 
 
-def _is_lost_connection(error: RuntimeError) -> bool:
+def _reached(history: History, patience: int | None, key: str) -> str:
+    """One line on the epoch that the weights are of: the best one with patience, or the last."""
+    kept = history[-1] if patience is None else max(history, key=itemgetter(key))
+    names = ("loss", "accuracy", key)
+    values = ", ".join(f"{n.replace('_', ' ')} {kept[n]:.4g}" for n in names if n in kept)
+    return f"epoch {1 + history.index(kept)} of {len(history)}: {values}"
+
+
+class Terminated(SystemExit):
+    """SIGTERM while a model is trained: the process ends with status 143 unless this is caught."""
+
+    def __init__(self, words: str) -> None:
+        super().__init__(TERMINATED)
+        self.words = words
+
+    def __str__(self) -> str:
+        return self.words
+
+
+def how_to_resume(out: str | os.PathLike[str] | None) -> str:
+    """What a run that ends before its time has left, and how to go on from it."""
+    kept = None if out is None else last_checkpoint(Path(out) / CHECKPOINTS)
+    if kept is None:
+        return "No checkpoint was written"
+    return f"Last good checkpoint: {kept}; resume=True (--resume) goes on from it"
+
+
+def _ended(
+    error: BaseException, terminated: bool, out: str | os.PathLike[str] | None
+) -> BaseException:
+    """What a signal becomes; Lightning exits with status 0 for SIGTERM, and with 1 for SIGINT."""
+    words = f"training was interrupted. {how_to_resume(out)}"
+    if terminated or isinstance(error, Terminated):
+        return Terminated(words)
+    stopped = isinstance(error.__context__, KeyboardInterrupt)
+    return KeyboardInterrupt(words) if stopped or isinstance(error, KeyboardInterrupt) else error
+
+
+def _is_lost_connection(error: Exception) -> bool:
     lost = isinstance(error, torch.distributed.DistError)
     return lost or "gloo" in str(error) or "Connection" in str(error)  # gloo's have no type
 

@@ -14,7 +14,7 @@ from lightning.pytorch.callbacks import Checkpoint, EarlyStopping, ModelCheckpoi
 from torch import Tensor
 
 from ..._storage import replacing
-from ..modules import as_dense
+from ..modules import as_dense, with_settings
 from .checkpoint import last_checkpoint
 from .classifier import PROBE_EVERY, Classifier
 from .data import Batch
@@ -36,7 +36,7 @@ class Patience(EarlyStopping):
             self.best = {k: v.clone() for k, v in pl_module.state_dict().items()}
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        pl_module.load_state_dict(self.best)
+        pl_module.load_state_dict(with_settings(pl_module, self.best))
 
     def state_dict(self) -> dict[str, Any]:
         return {**super().state_dict(), "best": self.best}
@@ -46,14 +46,20 @@ class Patience(EarlyStopping):
         self.best = state_dict["best"]
 
 
+_MOSTLY_SILENT = 0.5  # fraction of a layer's neurons
+
+
 class LayerHealth(pl.Callback):
-    """Spikes per sample and silent neurons of every hidden layer, and a warning if one is dead.
+    """Spikes per sample and silent neurons of every hidden layer, and a warning if few fire.
 
     Each epoch's numbers go to `Classifier.health`: ``spikes.I``, the spikes of layer I per sample,
     and ``silent.I``, the fraction of its neurons that no sample has seen fire. They come from the
     validation data, or, where there is none, from the training steps that looked at them: every
     50th, or every one where spikes are penalised.
     """
+
+    def __init__(self) -> None:
+        self._warned: set[tuple[int, bool]] = set()  # layers, and whether they were dead
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: Any) -> None:
         self._reset()
@@ -101,26 +107,41 @@ class LayerHealth(pl.Callback):
         for i, spikes in enumerate(layers):
             health[f"spikes.{i}"] = float(spikes.sum() / samples)
             health[f"silent.{i}"] = float((spikes == 0).double().mean())
-            if health[f"silent.{i}"] == 1:
-                warnings.warn(
-                    f"hidden layer {i} is dead: none of its {len(spikes)} neurons fires on any of "
-                    f"{int(samples)} samples, and little can be learnt. Raise its weights "
-                    f"(model.layers[{i}].weight.data *= 3), lower its threshold, or lower "
-                    "count_penalty",
-                    stacklevel=2,
-                )
+            if health[f"silent.{i}"] > _MOSTLY_SILENT:
+                self._warn(i, len(spikes), int((spikes == 0).sum()), int(samples))
         classifier.health = health
+
+    def _warn(self, layer: int, neurons: int, silent: int, samples: int) -> None:
+        """Say, once in a run for each layer that is dead or mostly silent, what helps."""
+        dead = silent == neurons
+        if (layer, dead) in self._warned:
+            return
+        self._warned.add((layer, dead))
+        found = "dead: none" if dead else f"mostly silent: {silent}"
+        warnings.warn(
+            f"hidden layer {layer} is {found} of its {neurons} neurons "
+            f"{'fires' if dead else 'fire'} on {'any' if dead else 'none'} of {samples} samples, "
+            "and little can be learnt. Raise its weights "
+            f"(model.layers[{layer}].weight.data *= 1.5, until a third of the neurons fire), lower "
+            "its threshold, or lower count_penalty",
+            stacklevel=2,
+        )
 
 
 class FiniteGuard(pl.Callback):
-    """Stops a run whose loss or parameters are no longer finite, and says what began it.
+    """Stops a run whose loss, gradients or parameters are no longer finite, and says which.
 
     On the CPU it looks at every loss before the backward pass; on a GPU, where a look waits, the
-    first bad step is remembered there and looked for now and then.
+    first bad step is remembered there and looked for now and then. Gradients are looked at now and
+    then, and before every update where they are clipped.
     """
 
+    began = False  #: whether training has begun, and a checkpoint been read
     _step = 0
     _batch: Batch | None = None
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: Any) -> None:
+        self.began = True
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: Any) -> None:
         self._first_bad = torch.full((), math.inf, device=pl_module.device)
@@ -140,12 +161,21 @@ class FiniteGuard(pl.Callback):
         if self._step % PROBE_EVERY == 0:
             self._check_remembered(trainer, pl_module)
 
+    def on_before_optimizer_step(self, trainer: pl.Trainer, pl_module: Any, optimizer: Any) -> None:
+        if not pl_module.looks_at_gradients() or trainer.precision == "16-mixed":
+            return  # in half precision Lightning scales the loss until gradients are finite
+        if self._step % PROBE_EVERY == 0 or pl_module.device.type == "cpu":
+            culprit = _bad_gradient(pl_module)
+            if culprit is not None:
+                raise self.error(trainer, pl_module, self._step, culprit)
+
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: Any) -> None:
         """Look once more, before a checkpoint is written."""
         self._check_remembered(trainer, pl_module)
-        if _bad_parameter(pl_module) is not None:
-            # a neuron of potential NaN is silent, and the loss may be finite all the same
-            raise self.error(trainer, pl_module, self._step)
+        # a neuron of potential NaN is silent, and the loss may be finite all the same
+        culprit = _bad_parameter(pl_module) or _bad_state(trainer, pl_module)
+        if culprit is not None:
+            raise self.error(trainer, pl_module, self._step, culprit)
 
     def explain(self, error: ValueError, trainer: pl.Trainer, classifier: Classifier) -> None:
         """Raise another error if a step failed with parameters that are not finite.
@@ -203,6 +233,27 @@ class MetricsFile(Checkpoint):
 def _bad_parameter(classifier: Classifier) -> str | None:
     named = classifier.model.named_parameters()
     return next((name for name, p in named if not torch.isfinite(p).all()), None)
+
+
+def _bad_gradient(classifier: Classifier) -> str | None:
+    """A gradient that is not finite, or that Adam, which squares it, could do nothing with."""
+    for name, norm in classifier.gradient_norms().items():
+        if not torch.isfinite(norm):
+            return f"the gradient of {name}"
+        dtype = classifier.model.get_parameter(name).dtype
+        if not classifier.clips_by_norm and norm > math.sqrt(torch.finfo(dtype).max):
+            return f"the square of the gradient of {name}"
+    return None
+
+
+def _bad_state(trainer: pl.Trainer, classifier: Classifier) -> str | None:
+    """A parameter whose state in the optimiser is not finite: it would never move again."""
+    states = trainer.optimizers[0].state
+    for name, parameter in classifier.model.named_parameters():
+        values = [v for v in states.get(parameter, {}).values() if isinstance(v, Tensor)]
+        if not all(torch.isfinite(value).all() for value in values):
+            return f"the optimiser's state of {name}"
+    return None
 
 
 @torch.no_grad()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -65,13 +66,72 @@ class SafetensorsIO(CheckpointIO):
         header, tensors = _FORMAT.read(path)
         try:
             checkpoint: dict[str, Any] = _unpacked(header["checkpoint"], tensors)
-        except (KeyError, TypeError, ValueError) as error:
+        except (AttributeError, KeyError, TypeError, ValueError, RuntimeError) as error:
             raise ValueError(f"{path} has a damaged checkpoint header: {error!r}") from error
         return checkpoint
 
     def remove_checkpoint(self, path: str | os.PathLike[str]) -> None:
         """Delete a checkpoint that has been superseded."""
         Path(path).unlink(missing_ok=True)
+
+
+def check_parameters(theirs: Any, ours: Mapping[str, Tensor]) -> None:
+    """Refuse parameters by name that are not of the shapes and dtypes of ours."""
+    for name in {**ours, **_dict("the parameters", theirs)}:
+        if name not in ours or name not in theirs:
+            raise ValueError(f"the checkpoint is damaged: {name} is {_only(name, ours)}")
+        _check_alike(name, theirs[name], ours[name])
+
+
+def fitted_optimiser(theirs: Any, parameters: Sequence[Tensor]) -> dict[str, Any]:
+    """The state of an optimiser, each tensor laid out in memory as its parameter is.
+
+    Fused optimisers take both for rows of numbers: other shapes or dtypes would be read out of
+    bounds.
+
+    Raises
+    ------
+    ValueError
+        If it is not that of Adam for these parameters.
+    """
+    state = dict(_dict("the optimiser's state", _dict("the optimiser", theirs).get("state")))
+    for number, held in state.items():
+        if type(number) is not int or not 0 <= number < len(parameters):
+            raise ValueError(f"the checkpoint is damaged: the optimiser has a parameter {number}")
+        if set(_dict("the optimiser's state", held)) != {"step", "exp_avg", "exp_avg_sq"}:
+            raise ValueError(
+                f"the checkpoint is damaged: the optimiser's state of parameter {number} is "
+                f"{', '.join(map(str, held))}, and that of Adam is step, exp_avg, exp_avg_sq"
+            )
+        parameter, found = parameters[number], dict(held)
+        for name in ("exp_avg", "exp_avg_sq"):
+            _check_alike(f"the optimiser's {name} of parameter {number}", held[name], parameter)
+            found[name] = torch.empty_like(parameter, requires_grad=False).copy_(held[name])
+        step = held["step"]
+        if not isinstance(step, Tensor) or step.shape != () or not 0 <= float(step) < 2**53:
+            raise ValueError(f"the checkpoint is damaged: the optimiser's step is {step}")
+        state[number] = found
+    return {**theirs, "state": state}
+
+
+def _dict(what: str, value: Any) -> dict[Any, Any]:
+    if not isinstance(value, dict):
+        raise ValueError(f"the checkpoint is damaged: {what} must be a dict, got {value!r:.60}")
+    return value
+
+
+def _only(name: str, ours: Mapping[str, Tensor]) -> str:
+    return "missing" if name in ours else "no parameter of this network"
+
+
+def _check_alike(name: str, theirs: Any, ours: Tensor) -> None:
+    if not isinstance(theirs, Tensor):
+        raise ValueError(f"the checkpoint is damaged: {name} is no tensor")
+    if (theirs.shape, theirs.dtype) != (ours.shape, ours.dtype):
+        raise ValueError(
+            f"the checkpoint does not fit: {name} is {theirs.dtype} of shape "
+            f"{tuple(theirs.shape)}, and {ours.dtype} of shape {tuple(ours.shape)} here"
+        )
 
 
 def _packed(value: Any, tensors: dict[str, Tensor], where: str) -> Any:
@@ -82,13 +142,9 @@ def _packed(value: Any, tensors: dict[str, Tensor], where: str) -> Any:
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
     if isinstance(value, Tensor):
-        # Weights are stored transposed in memory, and so must their optimiser's state be: fused
-        # optimisers take both for rows of numbers. The format itself knows contiguous tensors only.
-        kind = "transposed" if _is_transposed(value) else "tensor"
-        value = value.detach().cpu()
-        value = value.t() if kind == "transposed" else value
-        tensors[where] = value.clone(memory_format=torch.contiguous_format)
-        return {kind: where}
+        # the format knows contiguous tensors only
+        tensors[where] = value.detach().cpu().clone(memory_format=torch.contiguous_format)
+        return {"tensor": where}
     if isinstance(value, dict):
         items = [
             [_packed(k, tensors, where), _packed(v, tensors, f"{where}.{k}")]
@@ -103,16 +159,14 @@ def _packed(value: Any, tensors: dict[str, Tensor], where: str) -> Any:
     )
 
 
-def _is_transposed(value: Tensor) -> bool:
-    return value.ndim == 2 and not value.is_contiguous() and value.t().is_contiguous()
-
-
 def _unpacked(value: Any, tensors: dict[str, Tensor]) -> Any:
     if not isinstance(value, dict):
         return value
     ((kind, content),) = value.items()
-    if kind in ("tensor", "transposed"):
-        return tensors[content].t() if kind == "transposed" else tensors[content]
+    if kind == "tensor":
+        return tensors[content]
+    if kind == "transposed":  # weights were kept so before version 0.2
+        return tensors[content].t().contiguous()
     if kind == "dict":
         return {_unpacked(k, tensors): _unpacked(v, tensors) for k, v in content}
     items = [_unpacked(v, tensors) for v in content]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from typing import Any, Literal, TypedDict, cast
 
@@ -13,10 +14,16 @@ from torch import Tensor, nn
 from ..._checks import check_option, fraction, not_negative, positive
 from ...spikes import shape_of
 from .._model import Model
+from ..modules import with_settings
+from .checkpoint import check_parameters, fitted_optimiser
 from .data import Batch, SpikeData, to_device
 
 Schedule = Literal["constant", "cosine"]
+EvaluatedOn = Literal["validation", "test"]
 PROBE_EVERY = 50  #: steps between looks at activity, gradient norm and, on a GPU, the loss
+
+
+_EVALUATED = ("validation_accuracy", "test_accuracy")  # before version 0.2 there was one name
 
 
 class ClassifierOptions(TypedDict, total=False):
@@ -57,6 +64,9 @@ class Classifier(pl.LightningModule):
         Share of the true class that is spread over all classes, 0 <= label_smoothing < 1.
     seed : int
         Dropout follows from (seed, epoch, step).
+    evaluated_on : {"validation", "test"}
+        What the data is that epochs are evaluated on, by which its accuracy is named:
+        ``validation_accuracy`` or ``test_accuracy``.
     """
 
     def __init__(
@@ -70,9 +80,12 @@ class Classifier(pl.LightningModule):
         latency_penalty: float = 0.0,
         label_smoothing: float = 0.0,
         seed: int = 0,
+        evaluated_on: EvaluatedOn = "validation",
     ) -> None:
         super().__init__()
         check_option("schedule", schedule, Schedule)
+        check_option("evaluated_on", evaluated_on, EvaluatedOn)
+        self.evaluated_on = f"{evaluated_on}_accuracy"
         self.model, self.seed, self.schedule = model, seed, schedule
         self.learning_rate = positive("learning_rate", learning_rate)
         self.weight_decay = not_negative("weight_decay", weight_decay)
@@ -81,6 +94,7 @@ class Classifier(pl.LightningModule):
         self.label_smoothing = fraction("label_smoothing", label_smoothing)
         self.history: list[dict[str, float]] = []  #: what was logged in every epoch
         self.health: dict[str, float] = {}  #: what `LayerHealth` has found in this epoch
+        self._norms: dict[str, Tensor] | None = None
 
     def __setattr__(self, name: str, value: Any) -> None:
         # Lightning notes which hook it is in about 40 times a step, and `nn.Module` looks through
@@ -104,13 +118,10 @@ class Classifier(pl.LightningModule):
         kind = torch.optim.AdamW if self.weight_decay else torch.optim.Adam
         # mixed precision clips gradients after unscaling them, which fused optimisers do inside
         fused = self.device.type in ("cpu", "cuda") and "mixed" not in self.trainer.precision
-        parameters: Any = list(self.model.parameters())
-        if self.weight_decay:
-            weights = [p for p in parameters if p.ndim == 2]
-            others = [p for p in parameters if p.ndim != 2]
-            parameters = [{"params": weights}, {"params": others, "weight_decay": 0.0}]
+        weights, others = self._parameters_to_learn()
+        groups: Any = [{"params": weights}, {"params": others, "weight_decay": 0.0}]
         optimiser = kind(
-            parameters,
+            groups if self.weight_decay else [*weights, *others],
             lr=self.learning_rate,
             weight_decay=self.weight_decay,
             fused=fused,
@@ -120,6 +131,13 @@ class Classifier(pl.LightningModule):
         epochs = self.trainer.max_epochs or 1
         cosine = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, epochs)
         return {"optimizer": optimiser, "lr_scheduler": cosine}
+
+    def _parameters_to_learn(self) -> tuple[list[Tensor], list[Tensor]]:
+        """Those whose weights decay and the others, in the order of the optimiser."""
+        parameters: list[Tensor] = list(self.model.parameters())
+        if not self.weight_decay:
+            return [], parameters
+        return [p for p in parameters if p.ndim == 2], [p for p in parameters if p.ndim != 2]
 
     def transfer_batch_to_device(
         self, batch: Batch, device: torch.device, dataloader_idx: int
@@ -153,11 +171,54 @@ class Classifier(pl.LightningModule):
         per_neuron = [activity.per_neuron for activity in activities]
         return {"loss": loss * share if share != 1 else loss, "spikes": per_neuron}
 
+    def gradient_norms(self) -> dict[str, Tensor]:
+        """Norm of each parameter's gradient before this update, in float64.
+
+        Straight-through gradients come near the largest float32, and their squares go beyond it.
+        """
+        if self._norms is None:
+            self._norms = {
+                name: torch.linalg.vector_norm(parameter.grad, dtype=torch.float64)
+                for name, parameter in self.model.named_parameters()
+                if parameter.grad is not None
+            }
+        return self._norms
+
+    def looks_at_gradients(self) -> bool:
+        """Whether this update needs the norms: now and then, and always where they are clipped."""
+        return self._updates % PROBE_EVERY == 0 or self.clips_by_norm
+
+    @property
+    def clips_by_norm(self) -> bool:
+        """Whether gradients are scaled down to a largest norm."""
+        trainer = self.trainer
+        return bool(trainer.gradient_clip_val) and trainer.gradient_clip_algorithm != "value"
+
     def on_before_optimizer_step(self, optimizer: Any) -> None:
         if self._updates % PROBE_EVERY == 0:
-            norms = [p.grad.norm() for p in self.model.parameters() if p.grad is not None]
-            self._norm = torch.stack(norms).norm()
+            self._norm = _total(self.gradient_norms())
         self._updates += 1
+
+    def configure_gradient_clipping(
+        self,
+        optimizer: Any,
+        gradient_clip_val: float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        """Clip by the norm in float64; one that overflows would turn every gradient into 0."""
+        if self.clips_by_norm:
+            largest: Any = gradient_clip_val
+            factor = (largest / (_total(self.gradient_norms()) + 1e-6)).clamp(max=1)
+            for parameter in self.model.parameters():
+                if parameter.grad is not None:
+                    parameter.grad.mul_(factor)
+        else:
+            self.clip_gradients(
+                optimizer,
+                gradient_clip_val=gradient_clip_val,
+                gradient_clip_algorithm=gradient_clip_algorithm,
+            )
+        self._norms = None  # the next update has gradients of its own
 
     def on_train_epoch_end(self) -> None:
         sums = self.over_all_processes(self._loss, self._right, self._seen)
@@ -169,9 +230,11 @@ class Classifier(pl.LightningModule):
             "learning_rate": self.trainer.optimizers[0].param_groups[0]["lr"],
         }
         if self.validates:
-            values["validation_accuracy"] = self._validation_accuracy
+            values[self.evaluated_on] = self._validation_accuracy
         values |= self.health
-        self.log_dict(values, batch_size=1)
+        shown = {k: v for k, v in values.items() if k in ("loss", "accuracy", self.evaluated_on)}
+        self.log_dict({k: v for k, v in values.items() if k not in shown}, batch_size=1)
+        self.log_dict(shown, batch_size=1, prog_bar=True)
         self.history.append(values)
 
     def on_validation_epoch_start(self) -> None:
@@ -206,7 +269,28 @@ class Classifier(pl.LightningModule):
                     f"the checkpoint is of {what}: "
                     + ", ".join(f"{k} {theirs.get(k)}, now {ours.get(k)}" for k in other)
                 )
-        self.history = checkpoint["history"]
+        ready = checkpoint["loops"]["fit_loop"]["epoch_progress"]["current"]["ready"]
+        if ready - len(checkpoint["history"]) not in (0, 1):
+            raise ValueError(
+                f"the checkpoint is damaged: its history has {len(checkpoint['history'])} epochs, "
+                f"and {ready} were begun"
+            )
+        if len(checkpoint["history"]) > (self.trainer.max_epochs or math.inf):
+            raise ValueError(
+                f"the run has {len(checkpoint['history'])} epochs already, more than "
+                f"epochs={self.trainer.max_epochs}"
+            )
+        # what the settings of an older checkpoint's modules are has been compared just now
+        checkpoint["state_dict"] = with_settings(self, checkpoint["state_dict"])
+        check_parameters(checkpoint["state_dict"], self.state_dict())
+        weights, others = self._parameters_to_learn()
+        checkpoint["optimizer_states"] = [
+            fitted_optimiser(state, [*weights, *others]) for state in checkpoint["optimizer_states"]
+        ]
+        self.history = [
+            {self.evaluated_on if k in _EVALUATED else k: v for k, v in record.items()}
+            for record in checkpoint["history"]
+        ]
 
     def _settings(self) -> dict[str, Any]:
         """What a run that goes on must share with its beginning; only a constant rate may go on."""
@@ -238,3 +322,8 @@ class Classifier(pl.LightningModule):
         parts = [torch.as_tensor(s, device=self.device).double().reshape(-1) for s in sums]
         summed: Any = self.trainer.strategy.reduce(torch.cat(parts), reduce_op="sum")
         return cast("tuple[Tensor, ...]", summed.split([len(part) for part in parts]))
+
+
+def _total(norms: dict[str, Tensor]) -> Tensor:
+    """The norm of all gradients together."""
+    return torch.stack([*norms.values()]).norm()

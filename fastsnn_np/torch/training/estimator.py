@@ -6,12 +6,12 @@ from typing import Any
 
 import lightning.pytorch as pl
 import torch
-from torch import Tensor
 
 from ...network import Network
 from ...spikes import Events, SpikeTimes
 from ..fast_snn import FastSNN
 from ._fit import History, fit
+from .checkpoint import fitted_optimiser
 
 #: what an optimiser knows of each parameter, by name, as NumPy arrays
 OptimiserState = list[dict[str, Any]]
@@ -54,16 +54,11 @@ class _OptimiserKeeper(pl.Callback):
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: Any) -> None:
         if self.state:
-            optimiser = trainer.optimizers[0]
-            for parameter, known in zip(self.parameters, self.state, strict=True):
-                optimiser.state[parameter] = {k: _like(parameter, v) for k, v in known.items()}
+            known = [{k: torch.from_numpy(v) for k, v in part.items()} for part in self.state]
+            fitted = fitted_optimiser({"state": dict(enumerate(known))}, self.parameters)
+            for i, parameter in enumerate(self.parameters):
+                trainer.optimizers[0].state[parameter] = fitted["state"][i]
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: Any) -> None:
         known = [trainer.optimizers[0].state[parameter] for parameter in self.parameters]
         self.state = [{k: v.cpu().numpy().copy() for k, v in part.items()} for part in known]
-
-
-def _like(parameter: Tensor, value: Any) -> Tensor:
-    """As a tensor, laid out in memory as the parameter is, which fused optimisers rely on."""
-    tensor = torch.from_numpy(value)
-    return torch.empty_like(parameter).copy_(tensor) if value.shape == parameter.shape else tensor
