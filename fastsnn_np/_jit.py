@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import functools
+import hashlib
 import logging
 import os
 import threading
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
+import llvmlite  # type: ignore[import-untyped]
 import numba
 
 _log = logging.getLogger("fastsnn_np")
+_CONFIG: Any = numba.config  # its names are made at run time
 _lock = threading.Lock()  # Numba's workqueue layer aborts the process when two threads enter it
 _ANNOUNCE_AFTER_S = 1.5
 
@@ -19,9 +26,11 @@ _ANNOUNCE_AFTER_S = 1.5
 class _State:
     parallel_has_run = False
     forked_since = False
+    pool: ThreadPoolExecutor | None = None
 
 
 def _after_fork() -> None:
+    _State.pool = None  # its threads stayed behind
     # A child of a process whose OpenMP threads have run is killed when it starts its own.
     _State.forked_since = _State.parallel_has_run
 
@@ -54,21 +63,75 @@ class Kernel:
             build = self._builds[parallel] = compiled(self._function, parallel=parallel)
         if parallel in self._ready:
             return _enter(build, parallel, args)
-        announce = threading.Timer(_ANNOUNCE_AFTER_S, self._announce)
-        announce.daemon = True
-        announce.start()
-        try:
+        with _announced(self._function):
             result = _enter(build, parallel, args)
-        finally:
-            announce.cancel()
         self._ready.add(parallel)
         return result
 
-    def _announce(self) -> None:
-        _log.warning(
-            "compiling the kernel %s, once: the result is kept on disk",
-            self._function.__name__.lstrip("_"),
-        )
+
+class Shared:
+    """A function of a share, the number of shares and what is shared, compiled once.
+
+    The shares run on threads of our own, which sleep in between. OpenMP's wait at full speed for
+    the next kernel, also where another process needs the core, and its static schedule waits for
+    the thread that lost it.
+    """
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self._function = function
+        self._build: Any = None
+        self._is_ready = False  # it has run, and so is compiled
+
+    def __call__(self, shares: int, *args: Any) -> None:
+        """Run all shares, each once; which thread runs which does not matter."""
+        if self._build is None:
+            self._build = compiled(self._function, parallel=False)
+        left = iter(range(shares))
+        if not self._is_ready:
+            with _announced(self._function):
+                self._build(next(left), shares, *args)
+            self._is_ready = True
+        run = self._build
+
+        def work() -> None:
+            for share in left:  # the next one is taken under the interpreter's lock
+                run(share, shares, *args)
+
+        if shares == 1 or not runs_parallel():
+            work()
+            return
+        others = [_pool().submit(work) for _ in range(min(shares, numba.get_num_threads()) - 1)]
+        try:
+            work()
+        finally:
+            wait(others)
+        for other in others:
+            other.result()
+
+
+@contextmanager
+def _announced(function: Callable[..., Any]) -> Iterator[None]:
+    """Say so if compiling takes long."""
+
+    def announce() -> None:
+        name = function.__name__.lstrip("_")
+        _log.warning("compiling the kernel %s, once: the result is kept on disk", name)
+
+    timer = threading.Timer(_ANNOUNCE_AFTER_S, announce)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
+def _pool() -> ThreadPoolExecutor:
+    with _lock:
+        if _State.pool is None:
+            most = max(_CONFIG.NUMBA_NUM_THREADS, 1)
+            _State.pool = ThreadPoolExecutor(most, thread_name_prefix="fastsnn_np")
+        return _State.pool
 
 
 def _enter(build: Any, parallel: bool, args: tuple[Any, ...]) -> Any:
@@ -79,9 +142,11 @@ def _enter(build: Any, parallel: bool, args: tuple[Any, ...]) -> Any:
         return build(*args)
 
 
-helper = numba.njit(
-    error_model="numpy", fastmath={"contract"}
-)  # compiled into the kernels that call it
+# Compiled into the kernels that call them; `inlined` where a call would keep values in memory.
+# Neither has a way in from Python, which would be compiled too.
+_INSIDE: Any = {"error_model": "numpy", "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+helper = numba.njit(**_INSIDE)
+inlined = numba.njit(**_INSIDE, inline="always")
 
 
 def njit(function: Callable[..., Any], **options: Any) -> Any:
@@ -97,10 +162,23 @@ def njit(function: Callable[..., Any], **options: Any) -> Any:
 
 def compiled(function: Callable[..., Any], *, parallel: bool) -> Any:
     """`function` under Numba, as a kernel."""
-    # Numba's cache tells functions apart by name and line alone: each build needs its own name.
-    suffix = "_parallel" if parallel else "_serial"
+    # Numba's cache tells functions apart by name and line alone, and sees no change in another
+    # file: each build needs its own name, by what it is made of.
+    suffix = ("_parallel_" if parallel else "_serial_") + version()
     twin = types.FunctionType(
         function.__code__, function.__globals__, function.__name__ + suffix, function.__defaults__
     )
     twin.__qualname__ = function.__qualname__ + suffix
-    return njit(twin, parallel=parallel, nogil=True, error_model="numpy", fastmath={"contract"})
+    # No fastmath: where a sum has two products to be fused with, Numba's parallel kernels took one
+    # when they were compiled and the other when they came from the cache, with other last digits.
+    return njit(twin, parallel=parallel, nogil=True, error_model="numpy")
+
+
+@functools.cache
+def version() -> str:
+    """What all kernels and their helpers are made of, in a few digits: part of their names."""
+    folder = Path(__file__).parent / "backends" / "event"
+    sources = sorted(folder.glob("*.py"))
+    held = [Path(__file__).read_bytes(), *(path.read_bytes() for path in sources)]
+    held.append(repr((_CONFIG.BOUNDSCHECK, llvmlite.__version__)).encode())
+    return hashlib.sha256(b"\0".join(held)).hexdigest()[:12]

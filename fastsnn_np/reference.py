@@ -3,6 +3,9 @@
 Everything else in this package is compared with these functions. They follow the paper's order of
 operations and are compiled by Numba only so that the comparison does not take all day; with
 ``NUMBA_DISABLE_JIT=1`` they run as the Python you read.
+
+Sums over time and inputs are float64 in either precision: where beta is close to 1, float32's
+rounding errors add up over the steps and move spikes.
 """
 
 from __future__ import annotations
@@ -61,8 +64,10 @@ def readout(
 ) -> ReadoutOutput:
     """Readout, sequentially: what `fastsnn_np.readout` must give (theta is infinite)."""
     v, _ = _run(x, weight, bias, beta, initial_potential, input_scale, np.inf, reset=False)
-    logits = v.sum(axis=-1) if kind == "sum" else v.max(axis=-1)
-    return ReadoutOutput(logits, v[..., -1], v if return_potential else None)
+    total = v.sum(axis=-1, dtype=np.float64).astype(v.dtype)
+    return ReadoutOutput(
+        total if kind == "sum" else v.max(axis=-1), v[..., -1], v if return_potential else None
+    )
 
 
 def standard_layer(
@@ -123,9 +128,9 @@ def _currents(x, weight, bias, current):  # type: ignore[no-untyped-def]
     for b in range(batch):
         for i in range(weight.shape[0]):
             for t in range(steps):
-                total = bias[i]
+                total = np.float64(bias[i])
                 for j in range(inputs):
-                    total += weight[i, j] * x[b, j, t]  # eq. 4
+                    total += np.float64(weight[i, j]) * x[b, j, t]  # eq. 4
                 current[b, i, t] = total
 
 
@@ -134,12 +139,12 @@ def _membrane(current, beta, scale, initial, threshold, reset, v):  # type: igno
     batch, neurons, steps = current.shape
     for b in range(batch):
         for i in range(neurons):
-            before = initial[b, i]
+            now = np.float64(initial[b, i])
             for t in range(steps):
-                v[b, i, t] = beta[i] * before + scale[i] * current[b, i, t]  # eq. 2, 5
+                now = beta[i] * now + scale[i] * np.float64(current[b, i, t])  # eq. 2, 5
                 if reset and t > 0 and v[b, i, t - 1] > threshold:
-                    v[b, i, t] -= threshold  # the last term of eq. 2
-                before = v[b, i, t]
+                    now -= threshold  # the last term of eq. 2
+                v[b, i, t] = now
 
 
 @njit

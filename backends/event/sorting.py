@@ -1,63 +1,61 @@
-"""Kernels that bring spikes into the event engine's form: by time, and by input.
+"""Kernels that bring spikes into the event engine's form: sorted by time.
 
-Events are rows of `indptr` into `indices`, see ``kernels``. All sorts are counting sorts.
+Events are rows of `indptr` into `indices`, see `fastsnn_np.Events`. All sorts are counting sorts.
 """
 
+# mypy: disable-error-code="no-untyped-def,no-untyped-call"
 from __future__ import annotations
+
+from typing import Any, NamedTuple
 
 import numba
 
-from fastsnn_np._jit import Kernel
+from fastsnn_np._jit import Kernel, helper
+
+
+class Rows(NamedTuple):
+    """Events as the kernels read them.
+
+    Those of sample b at step t are indptr[b, t] : indptr[b, t + 1].
+    """
+
+    indptr: Any  #: int64 (batch, steps + 1)
+    indices: Any  #: int32
+    values: Any  #: of the working dtype; empty if every event is of size 1
+    n_inputs: int
+
+
+@helper
+def sort_sample(times, passes, base, row, indices):
+    """The spikes of one sample by a counting sort, from place `base` of `indices` on.
+
+    A neuron that does not pass is left out; all do if `passes` is empty.
+    """
+    steps, neurons = row.shape[0] - 1, times.shape[0]
+    row[:] = 0
+    for j in range(neurons):
+        if times[j] < steps and (passes.shape[0] == 0 or passes[j]):
+            row[times[j] + 1] += 1
+    row[0] = base
+    for t in range(steps):
+        row[t + 1] += row[t]
+    # row[t] moves on as step t fills up, and is put back by one place afterwards
+    for j in range(neurons):
+        t = times[j]
+        if t < steps and (passes.shape[0] == 0 or passes[j]):
+            indices[row[t]] = j
+            row[t] += 1
+    for t in range(steps, 0, -1):
+        row[t] = row[t - 1]
+    row[0] = base
 
 
 @Kernel
-def sort_times(times, steps, indptr, indices):
-    """Spike times (batch, neurons) as events, each sample by a counting sort."""
+def sort_times(times, passes, indptr, indices):
+    """Spike times (batch, neurons) as events, each sample by itself."""
     batch, neurons = times.shape
     for b in numba.prange(batch):
-        base = b * neurons
-        row = indptr[b]
-        row[:] = 0
-        for j in range(neurons):
-            if times[b, j] < steps:
-                row[times[b, j] + 1] += 1
-        row[0] = base
-        for t in range(steps):
-            row[t + 1] += row[t]
-        # row[t] moves on as step t fills up, and is put back by one place afterwards
-        for j in range(neurons):
-            t = times[b, j]
-            if t < steps:
-                indices[row[t]] = j
-                row[t] += 1
-        for t in range(steps, 0, -1):
-            row[t] = row[t - 1]
-        row[0] = base
-
-
-@Kernel
-def sort_by_input(rows, by_input, steps, sizes):
-    """The events in the order of their inputs; input j's are steps[by_input[b, j] : ...[j + 1]]."""
-    indptr, indices, values = rows
-    inputs = by_input.shape[1] - 1
-    for b in numba.prange(indptr.shape[0]):
-        row = by_input[b]
-        row[:] = 0
-        for e in range(indptr[b, 0], indptr[b, -1]):
-            row[indices[e] + 1] += 1
-        row[0] = indptr[b, 0]
-        for j in range(inputs):
-            row[j + 1] += row[j]
-        for t in range(indptr.shape[1] - 1):
-            for e in range(indptr[b, t], indptr[b, t + 1]):
-                place = row[indices[e]]
-                steps[place] = t
-                if sizes.shape[0]:
-                    sizes[place] = values[e]
-                row[indices[e]] += 1
-        for j in range(inputs, 0, -1):
-            row[j] = row[j - 1]
-        row[0] = indptr[b, 0]
+        sort_sample(times[b], passes[:0], b * neurons, indptr[b], indices)
 
 
 @Kernel
