@@ -21,11 +21,16 @@ def matmul(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
 
 
 class _Product(torch.autograd.Function):
+    generate_vmap_rule = True
+
     @staticmethod
-    def forward(ctx: Any, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
-        ctx.save_for_backward(a, b)
+    def forward(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
         with full_precision():
             return a @ b
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
+        ctx.save_for_backward(*inputs)
 
     @staticmethod
     def backward(ctx: Any, *grads: torch.Tensor) -> tuple[Any, Any]:
@@ -58,7 +63,7 @@ def full_precision() -> Iterator[None]:
 
 def _is_full() -> bool:
     newer = _newer()
-    return _older() == "highest" if newer is None else newer == ("ieee", "ieee")
+    return _older() == "highest" if newer is None else set(newer) <= {"ieee", "none"}
 
 
 def _older() -> str | None:

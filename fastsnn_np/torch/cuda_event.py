@@ -16,7 +16,7 @@ from .. import backends
 from ..backends._cuda import Kernels
 from ..spikes import Events, SpikeTimes, shape_of
 from .event import HiddenLayer, NetworkOptions, Parameters, ReadoutLayer
-from .functional import no_double_backward
+from .functional import handed_down, no_double_backward
 from .modules import Activity
 
 _WIDEST_ABOVE = 32  # neurons above, beyond which a matrix product of its own brings dL/dS down
@@ -33,6 +33,8 @@ def run(
 
 def obstacle_of(x: Any, weight: Tensor) -> str | None:
     """Why the CUDA kernels cannot take `x` and a model with this weight, or None."""
+    if torch._C._are_functorch_transforms_active():
+        return "it does not run inside transforms of torch.func"
     if weight.dtype not in (torch.float32, torch.float64):
         return f"it computes in float32 or float64, and the model is {weight.dtype}"
     if isinstance(x, Tensor):
@@ -133,7 +135,8 @@ class _Network(torch.autograd.Function):
         options: NetworkOptions = ctx.options
         gradients: list[Parameters] = []
         above: tuple[Tensor, Tensor] | None = None
-        for i in reversed(range(len(ctx.kept))):
+        last = len(ctx.kept) - 1
+        for i in reversed(range(last + 1)):
             kept: _Kept = ctx.kept[i]
             if above is None:
                 swept = _readout_backward(kept, dlogits, options.readout, ctx.kernels)
@@ -142,7 +145,10 @@ class _Network(torch.autograd.Function):
                 swept = _layer_backward(kept, above, options.hidden[i], asked, ctx.kernels)
             weight = _gathered(kept, swept[0], ctx.kernels) * options.spike_sizes[i]
             gradients.append(_parameters(weight, swept, kept.own))
-            above = (swept[0], kept.own.weight)
+            # what is handed to a hidden layer by another is scaled, by the readout it is not
+            factor = 1.0 if i == last else handed_down(kept.rows.steps)
+            to_above = kept.own.weight.t() * factor
+            above = (swept[0], to_above.contiguous())
         flat = [g for group in reversed(gradients) for g in group]
         absent = zip(flat, ctx.absent, strict=True)
         return None, None, *[None if is_absent else g for g, is_absent in absent]
@@ -221,8 +227,7 @@ def _layer_backward(
 ) -> tuple[Tensor, Tensor, Tensor]:
     batch, steps, neurons = kept.potential.shape
     own, out = kept.own, _swept(kept)
-    current, weight = above
-    to_above = weight.t().contiguous()  # (neurons above, neurons)
+    current, to_above = above  # dL/dI of the layer above, and its weight (neurons above, neurons)
     n_above = len(to_above)
     if n_above > _WIDEST_ABOVE:
         current, n_above = (current.reshape(-1, n_above) @ to_above), 0
@@ -261,4 +266,4 @@ def _parameters(weight: Tensor, swept: Sequence[Tensor], own: _Neurons) -> Param
     bias, beta = (sums.sum(0) for sums in swept[1:])
     beta = beta if own.unit else beta / own.scale
     dtype = own.beta.dtype
-    return Parameters(weight.t(), bias.to(dtype), beta.to(dtype))
+    return Parameters(weight.t().contiguous(), bias.to(dtype), beta.to(dtype))
