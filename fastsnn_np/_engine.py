@@ -33,6 +33,22 @@ class ReadoutOptions(NamedTuple):
     input_scale: InputScale = "normalised"
 
 
+class LayerPart(NamedTuple):
+    """A hidden layer of a network as it is given to an engine."""
+
+    weight: Array
+    bias: Array | None
+    options: LayerOptions
+
+
+class ReadoutPart(NamedTuple):
+    """The readout of a network as it is given to an engine."""
+
+    weight: Array
+    bias: Array | None
+    options: ReadoutOptions
+
+
 class PreparedLayer(Protocol):
     """A hidden layer whose parameters have been checked and laid out."""
 
@@ -65,6 +81,21 @@ class PreparedReadout(Protocol):
         """Logits of an input (batch, inputs, time); the arguments are those of a layer."""
 
 
+class NetworkOutput(NamedTuple):
+    """What a whole network gives; lists have one array per hidden layer, the readout's last."""
+
+    times: list[Array]  #: int32 (batch, neurons), of hidden layers; the number of steps if silent
+    final_potentials: list[Array]  #: (batch, neurons), V at the last step that was computed
+    logits: Array  #: (batch, classes)
+
+
+class PreparedNetwork(Protocol):
+    """Hidden layers and a readout that are computed in one call."""
+
+    def __call__(self, x: Any) -> NetworkOutput:
+        """Spike times and logits of an input (batch, inputs, time), in any form."""
+
+
 class Engine(Protocol):
     """A way to compute layers: prepare one once, then call it."""
 
@@ -90,6 +121,9 @@ class Engine(Protocol):
     ) -> PreparedReadout:
         """A readout made ready."""
 
+    def network(self, hidden: list[LayerPart], readout: ReadoutPart) -> PreparedNetwork | None:
+        """All layers made ready for one call; None if the engine has no such call."""
+
 
 class _Dense:
     """The core on the Array API, for arrays of any library."""
@@ -111,6 +145,9 @@ class _Dense:
     ) -> PreparedReadout:
         run: PreparedReadout = with_parameters(readout, weight, bias, options._asdict())
         return run
+
+    def network(self, hidden: list[LayerPart], readout: ReadoutPart) -> PreparedNetwork | None:
+        return None
 
 
 def with_parameters(

@@ -84,6 +84,9 @@ class Shared:
 
     def __call__(self, shares: int, *args: Any) -> None:
         """Run all shares, each once; which thread runs which does not matter."""
+        if shares == 1 and self._is_ready:
+            self._build(0, 1, *args)
+            return
         if self._build is None:
             self._build = compiled(self._function, parallel=False)
         left = iter(range(shares))

@@ -115,7 +115,9 @@ def test_images(tmp_path, name):
     refused(lambda: fashion_mnist("train", root=tmp_path), str(tmp_path))
 
 
-@pytest.mark.parametrize("data", [hostile.idx(6, data=b"\12" * 6), hostile.idx(6, 1)])
+@pytest.mark.parametrize(
+    "data", [hostile.idx(6, data=b"\12" * 6), hostile.idx(6, 1)], ids=["a tenth class", "two axes"]
+)
 def test_labels(tmp_path, data):
     (tmp_path / IMAGES).write_bytes(hostile.IMAGES)
     (tmp_path / LABELS).write_bytes(data)

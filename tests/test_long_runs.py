@@ -172,10 +172,10 @@ print(hashlib.sha256(b"".join(np.ascontiguousarray(a).tobytes() for a in results
 
 def test_many_chunks_of_time():
     """V is replayed in chunks: what a chunk more or less does is nothing but rounding."""
-    from fastsnn_np.backends.event import gradients
+    from fastsnn_np.backends.event import sweeps
 
     rng = np.random.default_rng(5)
-    steps = 2 * gradients.CHUNK + 37 if not SLOW else gradients.CHUNK + 5
+    steps = 2 * sweeps.CHUNK + 37 if not SLOW else sweeps.CHUNK + 5
     x = fs.SpikeTimes(rng.integers(0, steps, (2, 9)), steps)
     found = []
     for longer in (steps, steps + 3):  # other borders; nothing arrives in the last steps

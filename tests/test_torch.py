@@ -178,6 +178,15 @@ def test_initial_weights_are_those_of_the_paper():
     assert 0.049 < largest <= 0.05
 
 
+def test_a_seed_stands_for_the_same_network():
+    """As in every version: one number for each input and neuron, input by input."""
+    torch.manual_seed(0)
+    weight = FastLIF(4, 3).weight
+    torch.manual_seed(0)
+    expected = torch.empty(4, 3).uniform_(-0.5, 0.5).t()
+    assert torch.equal(weight, expected) and weight.is_contiguous()
+
+
 def test_first_spike_by_hand():
     """One neuron, V = 0, 1.5, 2: G = 1 at every step, slope 1."""
     v = torch.tensor([[0.0, 1.5, 2.0]], dtype=F64, requires_grad=True)

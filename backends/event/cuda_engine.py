@@ -12,7 +12,15 @@ import numpy as np
 
 from fastsnn_np._checks import check_beta, check_option, check_weights
 from fastsnn_np._decay import InputScale
-from fastsnn_np._engine import LayerOptions, PreparedLayer, PreparedReadout, ReadoutOptions
+from fastsnn_np._engine import (
+    LayerOptions,
+    LayerPart,
+    PreparedLayer,
+    PreparedNetwork,
+    PreparedReadout,
+    ReadoutOptions,
+    ReadoutPart,
+)
 from fastsnn_np._layer import LayerOutput, ReadoutOutput
 from fastsnn_np._namespace import Array, as_dtype, as_parameter, device_of, float_dtype, namespace
 from fastsnn_np.backends import Backend
@@ -181,6 +189,10 @@ class CudaEvents:
 
         return run
 
+    def network(self, hidden: list[LayerPart], readout: ReadoutPart) -> PreparedNetwork | None:
+        """None: a GPU overlaps the launches of a network's layers, and one call saves nothing."""
+        return None
+
 
 class CudaDense:
     """The dense kernel: a product by the library, then decay and first spike in one pass."""
@@ -246,6 +258,10 @@ class CudaDense:
             return ReadoutOutput(logits, final, potential)
 
         return run
+
+    def network(self, hidden: list[LayerPart], readout: ReadoutPart) -> PreparedNetwork | None:
+        """None: a GPU overlaps the launches of a network's layers, and one call saves nothing."""
+        return None
 
 
 def _laid_out(

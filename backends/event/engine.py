@@ -6,11 +6,20 @@ from typing import Any
 
 import numpy as np
 
-from fastsnn_np._engine import LayerOptions, PreparedLayer, PreparedReadout, ReadoutOptions
+from fastsnn_np._engine import (
+    LayerOptions,
+    LayerPart,
+    NetworkOutput,
+    PreparedLayer,
+    PreparedNetwork,
+    PreparedReadout,
+    ReadoutOptions,
+    ReadoutPart,
+)
 from fastsnn_np._layer import LayerOutput, ReadoutOutput
 from fastsnn_np._namespace import Array, to_numpy
 from fastsnn_np.backends import Backend
-from fastsnn_np.backends.event import layers
+from fastsnn_np.backends.event import layers, networks
 from fastsnn_np.spikes import Events, SpikeTimes
 
 
@@ -83,6 +92,45 @@ class EventEngine:
             )
             potential = out.potential.transpose(0, 2, 1) if return_potential else None
             return ReadoutOutput(*self._gives(out.logits, out.final, potential))
+
+        return run
+
+    def network(self, hidden: list[LayerPart], readout: ReadoutPart) -> PreparedNetwork | None:
+        """The whole network in one compiled call."""
+        taken = self._taken
+        parts: list[LayerPart | ReadoutPart] = [*hidden, readout]
+        parameters = [
+            networks.LayerParameters(
+                taken(part.weight),
+                taken(part.bias),
+                taken(part.options.beta),
+                part.options.input_scale,
+            )
+            for part in parts
+        ]
+        for i, part in enumerate(hidden):
+            parameters[i] = parameters[i]._replace(threshold=part.options.threshold)
+        summed = readout.options.kind == "sum"
+        prepared = networks.prepared(parameters)
+        dtype = prepared.packed.weight.dtype
+
+        def run(x: Any) -> NetworkOutput:
+            if isinstance(x, SpikeTimes):
+                times = x.times if self._given is None else to_numpy(x.times)
+                out = networks.network_forward(
+                    SpikeTimes.unchecked(times, x.n_steps), prepared, summed=summed
+                )
+            else:
+                rows = self._rows(x, dtype)
+                to_the_end = not np.isfinite(rows.values).all()
+                out = networks.network_forward(rows, prepared, summed=summed, to_the_end=to_the_end)
+            if self._given is None:
+                return NetworkOutput(out.times, out.final, out.logits)
+            return NetworkOutput(
+                list(self._gives(*out.times)),
+                list(self._gives(*out.final)),
+                self._given(out.logits),
+            )
 
         return run
 

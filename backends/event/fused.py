@@ -18,9 +18,12 @@ from fastsnn_np._currents import currents
 from fastsnn_np._decay import InputScale
 from fastsnn_np._engine import (
     LayerOptions,
+    LayerPart,
     PreparedLayer,
+    PreparedNetwork,
     PreparedReadout,
     ReadoutOptions,
+    ReadoutPart,
     with_parameters,
 )
 from fastsnn_np._jit import Kernel
@@ -104,6 +107,9 @@ class _Fused:
     ) -> PreparedReadout:
         run: PreparedReadout = with_parameters(readout, weight, bias, options._asdict())
         return run
+
+    def network(self, hidden: list[LayerPart], readout: ReadoutPart) -> PreparedNetwork | None:
+        return None
 
 
 FUSED = _Fused()

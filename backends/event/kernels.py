@@ -58,23 +58,52 @@ class Run(NamedTuple):
     indices: Any  #: int32, (batch, neurons) places for each layer
 
 
+class Tile(NamedTuple):
+    """What the potential of a block of neurons comes from."""
+
+    pointers: Any  #: span of `Rows.indptr`
+    indices: Any
+    values: Any
+    has_values: bool
+    weight: Any
+    bias: Any  #: lanes, as the following ones
+    fade: Any
+    small: Any  #: what is smaller becomes 0
+
+
 @inlined
-def drive(current, e, end, indices, values, has_values, weight):
-    """Add the weight rows of events e ... end - 1 to the current (eq. 4)."""
-    width = width_of(current)
-    if has_values:
+def tile_of(first, zero, rows, layer, tiny):
+    """The tile whose first neuron is `first`."""
+    entry, width = layer.inputs * first, width_of(zero)
+    return Tile(
+        span(rows.indptr),
+        span(rows.indices),
+        span(rows.values),
+        rows.values.shape[0] > 0,
+        span(layer.weight[entry : entry + layer.inputs * width]),
+        get(span(layer.bias), first, zero),
+        get(span(layer.fade), first, zero),
+        full_like(zero, tiny * FLUSH),
+    )
+
+
+@inlined
+def drive(tile, e, end):
+    """Bias plus the weight rows of events e ... end - 1 (eq. 4), times the scale."""
+    current, width = tile.bias, width_of(tile.bias)
+    if tile.has_values:
         for k in range(e, end):
-            row = get(weight, np.int64(indices[k]) * width, current)
-            current = current + full_like(current, values[k]) * row
+            row = get(tile.weight, np.int64(tile.indices[k]) * width, current)
+            current = current + full_like(current, tile.values[k]) * row
     else:
         for k in range(e, end):
-            current = current + get(weight, np.int64(indices[k]) * width, current)
+            current = current + get(tile.weight, np.int64(tile.indices[k]) * width, current)
     return current
 
 
 @inlined
 def charged(v, lost, current, fade):
-    """V = V + (scale I - (1 - beta) V), which is eq. 5, and what rounding adds to it.
+    """V + (current - (1 - beta) V), which is eq. 5, and what rounding adds to it.
 
     The sum takes back what rounding added a step before. Otherwise such errors add up where beta is
     close to 1, and spikes move.
@@ -93,80 +122,68 @@ def flushed(v, small):
 @helper
 def hidden_tile(first, zero, start, stop, rows, layer, initial, options, run):
     """First spike times of samples start ... stop - 1."""
-    width, steps = width_of(zero), rows.indptr.shape[1] - 1
-    neurons = layer.neurons
-    n = min(width, neurons - first)
-    indices, values, has_values = span(rows.indices), span(rows.values), rows.values.shape[0] > 0
-    weight = span(layer.weight[layer.inputs * first : layer.inputs * (first + width)])
-    bias, fade = get(span(layer.bias), first, zero), get(span(layer.fade), first, zero)
-    theta, small = full_like(zero, layer.threshold), full_like(zero, options.tiny * FLUSH)
-    never = full_like(ramp(zero), steps)
+    steps, neurons = rows.indptr.shape[1] - 1, layer.neurons
+    n = min(width_of(zero), neurons - first)
+    tile = tile_of(first, zero, rows, layer, options.tiny)
+    theta, never = full_like(zero, layer.threshold), full_like(ramp(zero), steps)
     silent = where(ramp(zero) < full_like(never, n), never, full_like(never, -1))
-    before, keeps = span(initial), run.potential.shape[0] > 0
+    before, has_initial, keeps = span(initial), initial.shape[0] > 0, run.potential.shape[0] > 0
     times, final, potential = span(run.times), span(run.final), span(run.potential)
     for b in range(start, stop):
-        at = b * neurons + first
-        v = get_part(before, at, n, zero) if initial.shape[0] else zero
-        lost, fired = zero, silent
-        e = rows.indptr[b, 0]
+        at, row = b * neurons + first, b * (steps + 1)
+        v = get_part(before, at, n, zero) if has_initial else zero
+        lost, fired, e = zero, silent, tile.pointers[row]
         for t in range(steps):
-            end = rows.indptr[b, t + 1]
-            current = drive(bias, e, end, indices, values, has_values, weight)
-            v, lost = charged(v, lost, current, fade)  # eq. 5
+            end = tile.pointers[row + t + 1]
+            v, lost = charged(v, lost, drive(tile, e, end), tile.fade)  # eq. 5
             e = end
             crossing = (v > theta) & (fired == never)  # eq. 3 and 6
             fired = where(crossing, full_like(never, t), fired)
             if keeps:
-                place = b * steps * neurons + t * neurons + first
-                put_part(potential, place, n, flushed(v, small))
+                place = (b * steps + t) * neurons + first
+                put_part(potential, place, n, flushed(v, tile.small))
             if t % 8 == 7:
-                v = flushed(v, small)
+                v = flushed(v, tile.small)
                 if not options.to_the_end and not any_of(fired == never):
                     break
         put_part(times, at, n, fired)
-        put_part(final, at, n, flushed(v, small))
+        put_part(final, at, n, flushed(v, tile.small))
 
 
 @helper
 def readout_tile(first, zero, start, stop, rows, layer, initial, options, run):
     """Sum or maximum of V over time, and the first step of the maximum."""
-    width, steps = width_of(zero), rows.indptr.shape[1] - 1
-    neurons = layer.neurons
-    n = min(width, neurons - first)
-    indices, values, has_values = span(rows.indices), span(rows.values), rows.values.shape[0] > 0
-    weight = span(layer.weight[layer.inputs * first : layer.inputs * (first + width)])
-    bias, fade = get(span(layer.bias), first, zero), get(span(layer.fade), first, zero)
-    small = full_like(zero, options.tiny * FLUSH)
-    before, keeps = span(initial), run.potential.shape[0] > 0
+    steps, neurons = rows.indptr.shape[1] - 1, layer.neurons
+    n = min(width_of(zero), neurons - first)
+    tile = tile_of(first, zero, rows, layer, options.tiny)
+    before, has_initial, keeps = span(initial), initial.shape[0] > 0, run.potential.shape[0] > 0
     logits, best = span(run.logits), span(run.where)
     final, potential = span(run.final), span(run.potential)
     for b in range(start, stop):
-        at = b * neurons + first
-        v = get_part(before, at, n, zero) if initial.shape[0] else zero
-        lost, largest, step = zero, zero, ramp(zero)
-        total = zero_doubles(zero)
-        e = rows.indptr[b, 0]
+        at, row = b * neurons + first, b * (steps + 1)
+        v = get_part(before, at, n, zero) if has_initial else zero
+        lost, total, e = zero, zero_doubles(zero), tile.pointers[row]
+        largest, step = zero, full_like(ramp(zero), 0)
         for t in range(steps):
-            end = rows.indptr[b, t + 1]
-            current = drive(bias, e, end, indices, values, has_values, weight)
-            v, lost = charged(v, lost, current, fade)
+            end = tile.pointers[row + t + 1]
+            v, lost = charged(v, lost, drive(tile, e, end), tile.fade)
             e = end
             if options.summed:
                 total = total + as_type_of(v, total)
             elif t == 0:
-                largest, step = v, full_like(step, 0)
+                largest = v
             else:
                 stays = v <= largest  # not so for a NaN, which is kept and found
                 largest = where(stays, largest, v)
                 step = where(stays, step, full_like(step, t))
             if keeps:
-                place = b * steps * neurons + t * neurons + first
-                put_part(potential, place, n, flushed(v, small))
+                place = (b * steps + t) * neurons + first
+                put_part(potential, place, n, flushed(v, tile.small))
             if t % 8 == 7:
-                v = flushed(v, small)
+                v = flushed(v, tile.small)
         put_part(logits, at, n, as_type_of(total, zero) if options.summed else largest)
         put_part(best, at, n, step)
-        put_part(final, at, n, flushed(v, small))
+        put_part(final, at, n, flushed(v, tile.small))
 
 
 hidden_tiles, readout_tiles = over_tiles(hidden_tile), over_tiles(readout_tile)

@@ -320,6 +320,11 @@ def _address(context, builder, signature, args, width, count=None):
     return builder.gep(held.data, [at], inbounds=True)
 
 
+def _bytes(lanes):
+    """Of one lane: vectors may begin at any number, not only at whole vectors."""
+    return lanes.dtype.bitwidth // 8
+
+
 def _vector_at(builder, pointer, lanes, context):
     return builder.bitcast(pointer, context.get_value_type(lanes).as_pointer())
 
@@ -331,7 +336,7 @@ def _get(typing, row, at, like):
     def codegen(context, builder, signature, args):
         pointer = _address(context, builder, signature, args, like.width)
         pointer = _vector_at(builder, pointer, lanes, context)
-        return builder.load(pointer, align=row.dtype.bitwidth // 8)
+        return builder.load(pointer, align=_bytes(lanes))
 
     return lanes(row, types.unliteral(at), like), codegen
 
@@ -350,7 +355,7 @@ def _put(typing, row, at, x):
     def codegen(context, builder, signature, args):
         pointer = _address(context, builder, signature, args, x.width)
         pointer = _vector_at(builder, pointer, x, context)
-        builder.store(args[2], pointer, align=row.dtype.bitwidth // 8)
+        builder.store(args[2], pointer, align=_bytes(x))
         return context.get_dummy_value()
 
     return types.void(row, types.unliteral(at), x), codegen
@@ -362,19 +367,31 @@ def put(row, at, x):
     put_part(row, at, len(x), x)
 
 
+def _masked(context, builder, signature, args, lanes):
+    """For the first n lanes: where they lie, a mask, and the ending of LLVM's name for it all."""
+    count = context.cast(builder, args[2], signature.args[2], types.intp)
+    pointer = _address(context, builder, signature, args, lanes.width, count)
+    vector = context.get_value_type(lanes)
+    pointer = builder.bitcast(pointer, vector.as_pointer())
+    index = ir.VectorType(count.type, lanes.width)
+    mask = builder.icmp_signed(
+        "<", ir.Constant(index, list(range(lanes.width))), _splat(builder, count, lanes.width)
+    )
+    is_float = isinstance(lanes.dtype, types.Float)
+    kind = f"v{lanes.width}{'f' if is_float else 'i'}{lanes.dtype.bitwidth}"
+    return pointer, mask, f"{kind}.p0{kind}"
+
+
 @intrinsic
 def _get_part(typing, row, at, n, like):
     lanes = like.of(row.dtype)
 
     def codegen(context, builder, signature, args):
-        count = context.cast(builder, args[2], signature.args[2], types.intp)
-        source = _address(context, builder, signature, args, like.width, count)
-        vector = context.get_value_type(lanes)
-        held = cgutils.alloca_once(builder, vector)
-        builder.store(ir.Constant(vector, None), held)
-        target = builder.bitcast(held, source.type)
-        cgutils.raw_memcpy(builder, target, source, count, row.dtype.bitwidth // 8)
-        return builder.load(held)
+        pointer, mask, ending = _masked(context, builder, signature, args, lanes)
+        vector, align = context.get_value_type(lanes), ir.Constant(ir.IntType(32), _bytes(lanes))
+        kind = ir.FunctionType(vector, [pointer.type, align.type, mask.type, vector])
+        load = cgutils.get_or_insert_function(builder.module, kind, f"llvm.masked.load.{ending}")
+        return builder.call(load, [pointer, align, mask, ir.Constant(vector, None)])
 
     return lanes(row, types.unliteral(at), types.unliteral(n), like), codegen
 
@@ -395,12 +412,12 @@ def _put_part(typing, row, at, n, x):
         return None
 
     def codegen(context, builder, signature, args):
-        count = context.cast(builder, args[2], signature.args[2], types.intp)
-        target = _address(context, builder, signature, args, x.width, count)
-        held = cgutils.alloca_once(builder, args[3].type)
-        builder.store(args[3], held)
-        source = builder.bitcast(held, target.type)
-        cgutils.raw_memcpy(builder, target, source, count, row.dtype.bitwidth // 8)
+        pointer, mask, ending = _masked(context, builder, signature, args, x)
+        align = ir.Constant(ir.IntType(32), _bytes(x))
+        arguments = [args[3], pointer, align, mask]
+        kind = ir.FunctionType(ir.VoidType(), [a.type for a in arguments])
+        store = cgutils.get_or_insert_function(builder.module, kind, f"llvm.masked.store.{ending}")
+        builder.call(store, arguments)
         return context.get_dummy_value()
 
     return types.void(row, types.unliteral(at), types.unliteral(n), x), codegen

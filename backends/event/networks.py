@@ -156,6 +156,76 @@ def network_forward(
     return NetworkRun(logits, times, final, rows, kept, start, let, summed)
 
 
+class Answer(NamedTuple):
+    """What a network gives without gradients."""
+
+    times: list[Any]  #: int32 (batch, neurons), of each hidden layer
+    counts: Any  #: int32 (hidden layers, batch): number of spikes
+    logits: Any
+    prediction: Any
+    final: list[Any]  #: as in `NetworkRun`
+    is_finite: bool  #: whether no last potential is NaN or infinite
+
+
+class Asked:
+    """A network made ready for many small calls, each in one compiled call with little around it.
+
+    Parameters
+    ----------
+    network : Prepared
+    summed : bool
+        As in `network_forward`.
+    """
+
+    def __init__(self, network: Prepared, *, summed: bool) -> None:
+        self.network = network
+        dtype = network.packed.weight.dtype
+        *hidden, (_, classes) = network.sizes
+        self._inputs = network.sizes[0][0]
+        self._neurons, self._classes = [n for _, n in hidden], classes
+        self._all = network.packed.bias.size
+        self._below = sum(self._neurons)
+        self._nothing = np.empty(0, dtype)
+        self._every = np.empty(0, np.uint8)
+        self._options = kernels.Options(len(hidden), summed, False, network.tiny)
+
+    def __call__(self, times: Any, steps: int) -> Answer:
+        """Answer to spike times, int32 (batch, inputs), C-contiguous and known to be right."""
+        batch, inputs = times.shape
+        if inputs != self._inputs:
+            check_neurons(inputs, self._inputs, "the network")
+        places, hidden, classes = batch * self._below, len(self._neurons), batch * self._classes
+        nothing, dtype = self._nothing, self._nothing.dtype
+        ints = np.empty(2 * places + classes + batch * inputs, np.int32)
+        numbers = np.empty(places + 2 * classes, dtype)
+        pointers = np.empty((hidden + 1, batch, steps + 1), np.int64)
+        rest = ints[2 * places :]
+        rows = Rows(pointers[hidden], rest[classes:], nothing, inputs)
+        run = kernels.Run(
+            ints[:places],
+            numbers[: places + classes],
+            nothing,
+            numbers[places + classes :],
+            rest[:classes],
+            pointers[:hidden],
+            ints[places : 2 * places],
+        )
+        shares = division(rows, self._all)[0] if batch > 1 else 1
+        packed, options = self.network.packed, self._options
+        kernels.forward(shares, 1, times, rows, packed, nothing, self._every, options, run)
+        logits = run.logits.reshape(batch, self._classes)
+        found, final, start = [], [], 0
+        for n in self._neurons:
+            stop = start + batch * n
+            found.append(run.times[start:stop].reshape(batch, n))
+            final.append(run.final[start:stop].reshape(batch, n))
+            start = stop
+        final.append(run.final[start:].reshape(batch, self._classes))
+        counts = (run.indptr[:, :, -1] - run.indptr[:, :, 0]).astype(np.int32)
+        is_finite = bool(np.isfinite(run.final).all())
+        return Answer(found, counts, logits, logits.argmax(-1), final, is_finite)
+
+
 def network_backward(
     network: Prepared,
     run: NetworkRun,
@@ -235,10 +305,15 @@ def _above(network: Prepared, handed: Sequence[float] | None) -> gradients.Above
         entry += neurons * packing.whole_tiles(inputs)
     weight = packing.aligned(entry, dtype)
     for i, layer in enumerate(network.parameters[1:]):
-        factor = layer.factor * (1.0 if handed is None else handed[i])
-        scale = np.full(layer.weight.shape[1], factor, dtype)
-        stop = at[i] + len(layer.weight) * packing.whole_tiles(layer.weight.shape[1])
-        packing.pack_matrix(layer.weight, scale, factor == 1, weight[at[i] : stop])
+        neurons, inputs = layer.weight.shape
+        matrix, factor = layer.weight, layer.factor * (1.0 if handed is None else handed[i])
+        if layer.input_scale != "unit":
+            place = int(network.packed.shape[i + 1, 3])
+            matrix = matrix * network.packed.scale[place : place + neurons, None]
+        stop = at[i] + neurons * packing.whole_tiles(inputs)
+        packing.pack_matrix(
+            matrix, np.full(inputs, factor, dtype), factor == 1, weight[at[i] : stop]
+        )
     starts = np.array(at, np.int64)
     return no_gradient(dtype)._replace(weight=weight, at=starts)
 

@@ -21,7 +21,9 @@ from fastsnn_np.backends.event.lanes import (
     get_part,
     put,
     put_part,
+    ramp,
     span,
+    where,
     width_of,
     zeros16,
     zeros32,
@@ -170,6 +172,14 @@ def parts_of(size: int) -> int:
     return numba.get_num_threads() if size > _LITTLE else 1
 
 
+@helper
+def empty_lanes(size, like):
+    """`aligned` in kernels, of the type of an array."""
+    raw = np.empty(size + _LINE // like.itemsize, like.dtype)
+    start = -raw.ctypes.data % _LINE // like.itemsize
+    return raw[start : start + size]
+
+
 def over_tiles(tile):
     """Make `tile(first, zeros, *args)`, for the tile of one width, a loop over a layer's tiles.
 
@@ -199,6 +209,7 @@ def pack_tile(first, zero, start, stop, matrix, flipped, scale, unit, out):
     tile = out[rows * first : rows * (first + width)]
     source, target = span(matrix), span(tile)
     factor = full_like(zero, 1) if unit else get_part(span(scale), first, n, zero)
+    inside = ramp(zero) < full_like(ramp(zero), n)
     for low in range(start, stop, _EDGE):
         high = min(low + _EDGE, stop)
         if flipped:
@@ -207,10 +218,13 @@ def pack_tile(first, zero, start, stop, matrix, flipped, scale, unit, out):
                 for i in range(low, high):
                     tile[i * width + j] = row[i]
             for i in range(low, high):
-                put(target, i * width, factor * get_part(target, i * width, n, zero))
+                own = where(inside, get(target, i * width, zero), zero)
+                put(target, i * width, factor * own)
         else:
             for i in range(low, high):
-                put(target, i * width, factor * get_part(source, i * neurons + first, n, zero))
+                at = i * neurons + first
+                own = get(source, at, zero) if n == width else get_part(source, at, n, zero)
+                put(target, i * width, factor * own)
 
 
 pack_tiles = over_tiles(pack_tile)
@@ -226,28 +240,30 @@ def pack(part, parts, matrix, flipped, scale, unit, out):
 
 
 @helper
-def unpack_tile(first, zero, start, stop, shares, entry, factor, matrix, flipped):
-    """Rows start ... stop - 1 of a tile, the shares added up and multiplied by a factor.
+def unpack_tile(first, zero, start, stop, shares, layer, matrix, flipped):
+    """Rows start ... stop - 1 of a tile, the shares added up and multiplied as in packing.
 
-    They are added up in the same order always. `shares` is (shares, entries), and the matrix begins
-    at `entry` of each.
+    They are added up in the same order always.
     """
     rows, neurons = (matrix.shape[1], matrix.shape[0]) if flipped else matrix.shape
     width = width_of(zero)
     n = min(width, neurons - first)
     source, target, size = span(shares), span(matrix), shares.shape[1]
+    factor = full_like(zero, layer.factor) * get(span(layer.scale), first, zero)
     column = np.empty(_EDGE * width, shares.dtype)
     held = span(column)
     for low in range(start, stop, _EDGE):
         high = min(low + _EDGE, stop)
         for i in range(low, high):
-            at = entry + rows * first + i * width
+            at = layer.entry + rows * first + i * width
             total = get(source, at, zero)
             for share in range(1, shares.shape[0]):
                 total = total + get(source, share * size + at, zero)
-            total = full_like(zero, factor) * total
+            total = factor * total
             if flipped:
                 put(held, (i - low) * width, total)
+            elif n == width:
+                put(target, i * neurons + first, total)
             else:
                 put_part(target, i * neurons + first, n, total)
         if flipped:

@@ -6,6 +6,7 @@ import functools
 import operator
 from typing import Any, NamedTuple
 
+from .._engine import PreparedNetwork
 from .._namespace import Array, as_dtype, float_dtype
 from ..network import Network
 from ..spikes import Events, SpikeTimes
@@ -39,6 +40,14 @@ class Options(NamedTuple):
     explain: bool = False
 
 
+class _Look(NamedTuple):
+    """Whether values are finite, on their device: a flag to be looked at last, with all others."""
+
+    finite: Array
+    values: Array
+    where: str
+
+
 def run(chain: Chain, xp: Any, x: Any, steps: int, options: Options, state: State | None) -> Result:
     """The result of a batch `x`, (batch, neurons, time) in any form."""
     track = options.return_state or state is not None
@@ -46,12 +55,11 @@ def run(chain: Chain, xp: Any, x: Any, steps: int, options: Options, state: Stat
     times: list[Array] = []
     finals: list[Array] = []
     potentials: list[Any] = []
-    looks: list[tuple[Array, Array, str]] = []  # flags, what they are of, and where that is
+    looks: list[_Look] = []
 
     def look(values: Array, where: str) -> None:
-        """Note whether values are finite; looked at last and at once, since it waits for a GPU."""
         if options.check_finite:
-            looks.append((xp.all(xp.isfinite(values)), values, where))
+            looks.append(_Look(xp.all(xp.isfinite(values)), values, where))
 
     def computed(step: Step, spikes: Any, where: str) -> Any:
         if state is not None:
@@ -71,26 +79,66 @@ def run(chain: Chain, xp: Any, x: Any, steps: int, options: Options, state: Stat
             fired = only_first(xp, fired, state.spike_times[i], steps)
         times.append(fired)
         spikes = SpikeTimes.unchecked(fired, steps)
-    logits = prediction = None
+    logits = None
     if chain.readout is not None and chain.network is not None:
         logits = computed(chain.readout, spikes, "the readout").logits
         if state is not None:
             logits = logits_so_far(xp, state.logits, logits, chain.network.readout.kind)
             look(logits, "the readout, added up,")
-        prediction = xp.argmax(logits, axis=-1)
-    counts = [xp.sum(xp.astype(t < steps, xp.int32), axis=-1, dtype=xp.int32) for t in times]
-    if looks and not bool(functools.reduce(operator.and_, [flag for flag, _, _ in looks])):
-        _, values, where = next(look for look in looks if not bool(look[0]))
-        raise error_of_potential(x, chain.network, state, values, where)
+    found = next_state(xp, state, times, finals, logits, steps) if track else None
+    kept = tuple(potentials) if options.return_potential else None
+    result = _result(xp, times, logits, steps, chain.engine, kept, found)
+    _check(looks, x, chain.network, state)
+    return result
+
+
+def run_network(
+    prepared: PreparedNetwork,
+    network: Network,
+    engine: str,
+    xp: Any,
+    x: Any,
+    steps: int,
+    options: Options,
+) -> Result:
+    """The result of a batch `x` of a network that an engine computes in one call."""
+    times, finals, logits = prepared(x)
+    result = _result(xp, times, logits, steps, engine)
+    if options.check_finite:
+        names = [*[f"layer {i}" for i in range(len(times))], "the readout"]
+        looks = [
+            _Look(xp.all(xp.isfinite(final)), final, name)
+            for final, name in zip(finals, names, strict=True)
+        ]
+        _check(looks, x, network, None)
+    return result
+
+
+def _check(looks: list[_Look], x: Any, network: Network | None, state: State | None) -> None:
+    """Raise the error of the first values that are not finite; waits for a GPU, and once."""
+    if looks and not bool(functools.reduce(operator.and_, [look.finite for look in looks])):
+        bad = next(look for look in looks if not bool(look.finite))
+        raise error_of_potential(x, network, state, bad.values, bad.where)
+
+
+def _result(
+    xp: Any,
+    times: list[Array],
+    logits: Array | None,
+    steps: int,
+    engine: str,
+    potentials: tuple[Array, ...] | None = None,
+    state: State | None = None,
+) -> Result:
     return Result(
         tuple(times),
-        tuple(counts),
+        tuple(xp.sum(xp.astype(t < steps, xp.int32), axis=-1, dtype=xp.int32) for t in times),
         logits,
-        prediction,
-        tuple(potentials) if options.return_potential else None,
+        None if logits is None else xp.argmax(logits, axis=-1),
+        potentials,
         steps,
-        next_state(xp, state, times, finals, logits, steps) if track else None,
-        chain.engine,
+        state,
+        engine,
     )
 
 

@@ -8,11 +8,18 @@ from typing import Any, NamedTuple
 from .. import backends
 from .._checks import check_neurons
 from .._decay import beta_from_tau
-from .._engine import EngineName, LayerOptions, ReadoutOptions
+from .._engine import (
+    EngineName,
+    LayerOptions,
+    LayerPart,
+    PreparedNetwork,
+    ReadoutOptions,
+    ReadoutPart,
+)
 from .._namespace import Array, float_dtype, namespace, native
 from ..network import TAU_HIDDEN, Network
 from ..spikes import Events, SpikeTimes, shape_of
-from ._chain import Chain, Options, Step, run
+from ._chain import Chain, Options, Step, run, run_network
 from ._choice import Choice, by_density, choose, engine_named, events_by_density
 from ._results import Result, State, check_state
 
@@ -52,7 +59,10 @@ class Prepared:
         self._by_density = (
             self._backend.densest_events > 0 and self._for_dense.first != self._for_dense.rest
         )
+        #: potentials and states come from layers one by one, the rest also from a network at once
+        self._by_layers = options.return_potential or options.return_state
         self._chains: dict[tuple[str, str], Chain] = {}
+        self._networks: dict[str, PreparedNetwork | None] = {}
 
     def __call__(self, x: Array | SpikeTimes | Events, state: State | None = None) -> Result:
         """Run a batch; see `forward` for `x`, `State` for what `state` carries.
@@ -78,6 +88,12 @@ class Prepared:
             last = self.network.readout
             check_state(state, batch, self.network.sizes[1:], len(self.network.layers), last.weight)
         choice = self._choice(x)
+        if state is None and not self._by_layers:
+            whole = self._whole(choice)
+            if whole is not None:
+                return run_network(
+                    whole, self.network, choice.first, self._xp, x, steps, self.options
+                )
         return run(self._chain(choice), self._xp, x, steps, self.options, state)
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -105,20 +121,26 @@ class Prepared:
         return found
 
     def _prepared(self, choice: Choice) -> Chain:
-        layers, last = self.network.layers, self.network.readout
-        names = [choice.first, *[choice.rest] * len(layers)]
-        engines = [engine_named(name, self._backend, last.weight) for name in names]
-        hidden = []
-        for engine, part in zip(engines[:-1], layers, strict=True):
-            options = LayerOptions(part.beta, part.threshold, part.input_scale)
-            prepared = engine.layer(part.weight, part.bias, options, method=self._method)
-            hidden.append(Step(prepared, engine.takes_sparse))
-        readout = engines[-1].readout(
-            last.weight, last.bias, ReadoutOptions(last.beta, last.kind, last.input_scale)
-        )
-        return Chain(
-            hidden, Step(readout, engines[-1].takes_sparse), choice.first, last.weight, self.network
-        )
+        names = [choice.first, *[choice.rest] * len(self.network.layers)]
+        like = self.network.readout.weight
+        engines = [engine_named(name, self._backend, like) for name in names]
+        layers, last = _parts(self.network)
+        hidden = [
+            Step(engine.layer(*part, method=self._method), engine.takes_sparse)
+            for engine, part in zip(engines[:-1], layers, strict=True)
+        ]
+        readout = Step(engines[-1].readout(*last), engines[-1].takes_sparse)
+        return Chain(hidden, readout, choice.first, last.weight, self.network)
+
+    def _whole(self, choice: Choice) -> PreparedNetwork | None:
+        """The network made ready for one call, if one engine computes it and has such a call."""
+        if choice.first != choice.rest:
+            return None
+        if choice.first not in self._networks:
+            like = self.network.readout.weight
+            engine = engine_named(choice.first, self._backend, like)
+            self._networks[choice.first] = engine.network(*_parts(self.network))
+        return self._networks[choice.first]
 
     def _placed(self, x: Any) -> Any:
         """The input where the network is, moved there if a backend was named."""
@@ -149,6 +171,17 @@ class Prepared:
             raise type(error)(
                 f"{error}. network.to(...) gives the network on another backend"
             ) from None
+
+
+def _parts(network: Network) -> tuple[list[LayerPart], ReadoutPart]:
+    """Hidden layers and readout as an engine takes them."""
+    hidden = [
+        LayerPart(part.weight, part.bias, LayerOptions(part.beta, part.threshold, part.input_scale))
+        for part in network.layers
+    ]
+    last = network.readout
+    options = ReadoutOptions(last.beta, last.kind, last.input_scale)
+    return hidden, ReadoutPart(last.weight, last.bias, options)
 
 
 def run_layer(

@@ -74,11 +74,13 @@ def checked_sizes(sizes: Any) -> list[int]:
     sizes = list(sizes)
     if any(isinstance(size, nn.Module) for size in sizes):
         raise TypeError("sizes are whole numbers; FastSNN.from_modules(...) takes modules")
-    if len(sizes) < 2 or not all(is_whole(size) and 1 <= size < 2**31 for size in sizes):
+    if len(sizes) < 2 or not all(is_whole(size) and size >= 1 for size in sizes):
         raise ValueError(
-            "sizes must name at least inputs and classes, in whole numbers of at least 1 and below "
-            f"2^31, got {sizes}"
+            "sizes must name at least inputs and classes, in whole numbers of at least 1, "
+            f"got {sizes}"
         )
+    if max(sizes) >= 2**31:
+        raise ValueError(f"sizes must be whole numbers below 2^31, got {sizes}")
     return list(map(int, sizes))
 
 

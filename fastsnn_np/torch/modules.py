@@ -189,7 +189,10 @@ class LeakyIntegrator(SavedWhole):
     def reset_parameters(self) -> None:
         """Weights from U(-sqrt(1/N), sqrt(1/N)), N inputs, and biases 0, as in the paper."""
         bound = self.weight.shape[1] ** -0.5
-        nn.init.uniform_(self.weight, -bound, bound)
+        # drawn in the order of the inputs, as ever: a seed stands for the same network
+        drawn = torch.empty_like(self.weight.t(), memory_format=torch.contiguous_format)
+        with torch.no_grad():
+            self.weight.copy_(nn.init.uniform_(drawn, -bound, bound).t())
         if self.bias is not None:
             nn.init.zeros_(self.bias)
 

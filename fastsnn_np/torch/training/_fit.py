@@ -121,6 +121,8 @@ def fit(
         seed=seed,
         augment=augment,
     )
+    if patience is not None:
+        patience = whole("patience", patience, at_least=0)
     if patience is not None and (validation is None or evaluated_on == "test"):
         raise ValueError(
             "patience needs validation data that is held out, and the test data must not say when "

@@ -46,7 +46,7 @@ class Patience(EarlyStopping):
         self.best = state_dict["best"]
 
 
-_MOSTLY_SILENT = 0.5  # fraction of a layer's neurons
+_MOSTLY_SILENT = 0.9  # fraction of a layer's neurons
 
 
 class LayerHealth(pl.Callback):

@@ -11,7 +11,6 @@ import lightning.pytorch as pl
 import torch
 from lightning.pytorch.callbacks import ModelCheckpoint, TQDMProgressBar
 
-from ..._checks import whole
 from .callbacks import MetricsFile, Patience
 from .checkpoint import CHECKPOINTS, LAST, SafetensorsIO
 
@@ -34,7 +33,6 @@ def make_trainer(
     if progress:
         callbacks.append(TQDMProgressBar(refresh_rate=20))
     if patience is not None:
-        patience = whole("patience", patience, at_least=0)
         callbacks.append(Patience("validation_accuracy", patience=patience, mode="max"))
     if out is not None:
         callbacks.append(
