@@ -27,7 +27,18 @@ RUN = ["train", "fashion-mnist-sample", "--quiet", "--hidden", "5", "--set", "n_
 
 def start(*arguments, code=None):
     command = [sys.executable, *(["-c", code] if code else ["-m", "fastsnn_np"]), *arguments]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    return subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=heed_interrupts,
+    )
+
+
+def heed_interrupts():
+    """A shell's background jobs, this one perhaps, ignore SIGINT, and so would their children."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def wait_for(path, process):
