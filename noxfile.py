@@ -18,7 +18,7 @@ nox.options.error_on_missing_interpreters = True
 CONSTRAINTS = ("-c", "constraints.txt")
 BACKENDS = ["numpy", "numba", "torch", "strict"]
 if sys.platform != "darwin":
-    BACKENDS.append("cupy")  # wheels exist; without a GPU most of it is skipped, visibly
+    BACKENDS.append("cupy")  # without a GPU on a stand-in for CuPy, which its header says
 # group in benchmarks/systems/catalogue.py -> libraries, and what they import of what they ask for
 PEERS = {
     "plain": ([],),
@@ -55,8 +55,13 @@ def run_tests(session: nox.Session, *arguments: str, **options: Any) -> None:
 @nox.session
 @nox.parametrize("backend", BACKENDS, ids=BACKENDS)
 def tests(session: nox.Session, backend: str) -> None:
-    """The tests of one backend; numpy also runs those that belong to none."""
-    install(session, backend)
+    """The tests of one backend; numpy also runs those that belong to none.
+
+    cupy runs on the GPU, or where there is none on a stand-in, and its header says which.
+    """
+    # CUDA's libraries are a gigabyte, and of use to a GPU only
+    extras = "[cupy]" if backend == "cupy" and shutil.which("nvidia-smi") else ""
+    install(session, backend, extras=extras)
     run_tests(session, f"--backend={backend}", *session.posargs)
 
 
@@ -146,6 +151,30 @@ def lint(session: nox.Session) -> None:
     session.run("ruff", "format", "--check")
     session.run("lint-imports")
     session.run("mypy")
+
+
+@nox.session
+def gpu(session: nox.Session) -> None:
+    """Everything that only a GPU can show, into gpu-report.md.
+
+    With -- --cuda12 on a driver that does not know CUDA 13, and then without Torch, whose build is
+    for that; with -- --rehearse on the stand-in CuPy, on a machine without a GPU.
+    """
+    options = [option for option in session.posargs if option != "--cuda12"]
+    if "--rehearse" in options:
+        install(session, "cupy", "torch")
+    else:
+        install(
+            session, "test", extras="[cupy]" if options != session.posargs else "[cupy13,torch]"
+        )
+    session.run("python", "tests/gpu_report.py", *options, env={"PYTHONPATH": "."})
+
+
+@nox.session
+def resolve(session: nox.Session) -> None:
+    """pip's word on every extra beside Torch for the CPU, CUDA 12 and CUDA 13; minutes."""
+    session.install("pip>=24")
+    session.run("python", "tests/resolve_extras.py", *session.posargs)
 
 
 @nox.session

@@ -7,17 +7,29 @@ computed is another question, of an engine: see ``fastsnn_np._engine`` and ``bac
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
 
-from fastsnn_np._namespace import library_name, said
+from fastsnn_np._namespace import library_name, namespace, said
+from fastsnn_np.backends._cupy_advice import advice
 from fastsnn_np.backends._record import Backend
 
 if __name__ != "fastsnn_np.backends":
     raise ImportError("import fastsnn_np.backends: a second copy as 'backends' would share nothing")
 
-__all__ = ["CAPABILITIES", "Backend", "Capability", "Status", "available", "get", "of", "status"]
+__all__ = [
+    "CAPABILITIES",
+    "Backend",
+    "Capability",
+    "Status",
+    "available",
+    "beside",
+    "get",
+    "of",
+    "status",
+]
 
 
 @dataclass(frozen=True)
@@ -36,10 +48,10 @@ CAPABILITIES = {
     "torch": Capability(
         "Torch",
         ("cpu", "cuda", "any other of Torch"),
-        ("dense", "event on the CPU"),
+        ("dense", "event on cpu and cuda"),
         trains=True,
     ),
-    "cupy": Capability("CuPy", ("cuda",), ("dense",), trains=False),
+    "cupy": Capability("CuPy", ("cuda",), ("dense kernel", "event"), trains=False),
 }
 
 
@@ -51,11 +63,13 @@ class Status:
     version: str | None
     devices: tuple[str, ...]
     error: str | None  #: the library's own import or driver error
+    advice: str | None = None  #: what to do about it, where that is known
 
     def __str__(self) -> str:
         version = self.version or "-"
         if self.error is not None:
-            return f"{self.name:<6} {version:<12} not usable: {self.error}"
+            advice = "" if self.advice is None else f" -> {self.advice}"
+            return f"{self.name:<6} {version:<12} not usable: {self.error}{advice}"
         return f"{self.name:<6} {version:<12} {', '.join(self.devices)}"
 
 
@@ -97,6 +111,12 @@ def of(xp: ModuleType) -> Backend:
     return Backend(name, version=lambda: str(xp.__version__), devices=list, asarray=asarray)
 
 
+def beside(array: Any) -> AbstractContextManager[Any]:
+    """A context in which the library of `array` computes where the array lies."""
+    backend = of(namespace(array=array))
+    return backend.on(backend.home(array))
+
+
 def status(name: str) -> Status:
     """Try a backend and tell what came of it; only a failing library is caught, and quoted."""
     if not isinstance(name, str) or name not in CAPABILITIES:
@@ -108,7 +128,8 @@ def status(name: str) -> Status:
         return Status(name, version, tuple(backend.devices()), None)
     except Exception as error:  # a broken driver raises anything; it is shown, not hidden
         first_line = (str(error).strip() or "no message").splitlines()[0]
-        return Status(name, version, (), f"{type(error).__name__}: {first_line}")
+        what_to_do = advice(error) if name == "cupy" else None
+        return Status(name, version, (), f"{type(error).__name__}: {first_line}", what_to_do)
 
 
 def available() -> tuple[str, ...]:

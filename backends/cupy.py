@@ -8,6 +8,7 @@ from typing import Any
 import cupy
 
 from fastsnn_np._namespace import is_torch, to_numpy
+from fastsnn_np.backends import _cuda, _cuda_cupy
 from fastsnn_np.backends._record import Backend
 
 
@@ -16,29 +17,48 @@ def version() -> str:
 
 
 def devices() -> list[str]:
-    # getDeviceCount raises CuPy's own error where there is no driver; CuPy imports without one.
+    """One line per GPU, on which a kernel and a product were tried: CuPy imports without them."""
     names = []
     for i in range(cupy.cuda.runtime.getDeviceCount()):
         name = cupy.cuda.runtime.getDeviceProperties(i)["name"]
-        names.append(f"cuda:{i} {name.decode() if isinstance(name, bytes) else name}")
+        with cupy.cuda.Device(i):
+            versions = _cuda_cupy.tried()
+        names.append(f"cuda:{i} {name.decode() if isinstance(name, bytes) else name} ({versions})")
     return names
 
 
+def on(device: Any) -> contextlib.AbstractContextManager[Any]:
+    """Make `device` the current one: CuPy computes there, wherever its arrays are."""
+    return contextlib.nullcontext() if device is None else _device(device)
+
+
+def home(x: Any) -> Any:
+    """The GPU that holds `x` of CuPy or Torch; None for anything on the host."""
+    if isinstance(x, cupy.ndarray):
+        return x.device
+    if is_torch(x) and x.is_cuda:
+        return cupy.cuda.Device(x.device.index)
+    return None
+
+
 def asarray(x: Any, device: Any = None) -> Any:
-    """`x` of any library as a CuPy array, on `device` ("cuda", "cuda:1", 1) or the current one."""
-    with contextlib.nullcontext() if device is None else cupy.cuda.Device(_index(device)):
-        if isinstance(x, cupy.ndarray):
-            return x if device is None else cupy.asarray(x)
+    """`x` of any library as a CuPy array on `device` ("cuda", "cuda:1", 1 or CuPy's own).
+
+    Unless that is given, it stays on its GPU, or goes from the host to the current one.
+    """
+    with on(home(x) if device is None else device):
         if is_torch(x) and x.is_cuda:
-            return cupy.asarray(cupy.from_dlpack(x.detach()))
-        return cupy.asarray(to_numpy(x))
+            x = cupy.from_dlpack(x.detach())
+        return cupy.asarray(x if isinstance(x, cupy.ndarray) else to_numpy(x))
 
 
-def _index(device: Any) -> int:
+def _device(device: Any) -> Any:
+    if isinstance(device, cupy.cuda.Device):
+        return device
     text = str(device).removeprefix("cuda").removeprefix(":") or "0"
     if not text.isdigit():
-        raise ValueError(f"a CuPy device is 'cuda', 'cuda:N' or N, got {device!r}")
-    return int(text)
+        raise ValueError(f"a CuPy device is 'cuda', 'cuda:N', N or CuPy's own, got {device!r}")
+    return cupy.cuda.Device(int(text))
 
 
 def fft_convolve(xp: Any, x: Any, kernel: Any) -> Any:
@@ -55,5 +75,15 @@ def scatter_add(xp: Any, size: int, index: Any, values: Any, device: Any) -> Any
 
 
 BACKEND = Backend(
-    "cupy", version, devices, asarray, fft_convolve=fft_convolve, scatter_add=scatter_add
+    "cupy",
+    version,
+    devices,
+    asarray,
+    on=on,
+    home=home,
+    fft_convolve=fft_convolve,
+    scatter_add=scatter_add,
+    dense="fused",
+    cuda=_cuda_cupy.kernels,
+    densest_on_gpu=_cuda.DENSEST,
 )

@@ -7,6 +7,8 @@ from typing import Any
 import torch
 
 from fastsnn_np._namespace import is_cupy, to_numpy
+from fastsnn_np.backends import _cuda as cuda
+from fastsnn_np.backends import _torch_precision
 from fastsnn_np.backends._record import Backend
 
 
@@ -53,6 +55,14 @@ def tracks_gradients(x: torch.Tensor) -> bool:
     return torch.is_grad_enabled() and x.requires_grad
 
 
+def cuda_kernels(like: torch.Tensor) -> cuda.Kernels | None:
+    if not like.is_cuda:
+        return None
+    from fastsnn_np.backends import _cuda_torch  # compiles, or imports what does
+
+    return _cuda_torch.kernels(like)
+
+
 BACKEND = Backend(
     "torch",
     version,
@@ -61,4 +71,7 @@ BACKEND = Backend(
     scatter_add=scatter_add,
     tracks_gradients=tracks_gradients,
     event="numba",  # on the CPU, whose memory NumPy shares
+    cuda=cuda_kernels,
+    exact_matmul=_torch_precision.matmul,
+    densest_on_gpu=cuda.DENSEST,
 )

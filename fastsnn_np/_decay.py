@@ -183,13 +183,14 @@ def _toeplitz(xp: Any, powers: Array) -> Array:
 
 def _times(xp: Any, blocks: Array, toeplitz: Array) -> Array:
     """(..., neurons, blocks, c) times (c, c), or times (neurons, c, c), as few large products."""
+    matmul = backends.of(xp).exact_matmul or xp.matmul  # TF32 would lose spikes
     *lead, neurons, n_blocks, c = blocks.shape
     if toeplitz.ndim == 2:
         rows = math.prod(lead) * neurons * n_blocks
-        return xp.reshape(xp.matmul(xp.reshape(blocks, (rows, c)), toeplitz), blocks.shape)
+        return xp.reshape(matmul(xp.reshape(blocks, (rows, c)), toeplitz), blocks.shape)
     batch = math.prod(lead)
     by_neuron = xp.permute_dims(xp.reshape(blocks, (batch, neurons, n_blocks, c)), (1, 0, 2, 3))
-    v = xp.matmul(xp.reshape(by_neuron, (neurons, batch * n_blocks, c)), toeplitz)
+    v = matmul(xp.reshape(by_neuron, (neurons, batch * n_blocks, c)), toeplitz)
     v = xp.permute_dims(xp.reshape(v, (neurons, batch, n_blocks, c)), (1, 0, 2, 3))
     return v if len(lead) == 1 else xp.reshape(v, blocks.shape)
 

@@ -11,8 +11,9 @@ from . import backends
 def doctor() -> None:
     """Print one line a backend: name, version and devices, or the error that keeps it away.
 
-    The error is the library's own: an import that fails, or a driver that is missing. Call
-    ``fastsnn_np.backends.status(name)`` for the same as data.
+    The error is the library's own: an import that fails, or a driver that is missing. For CuPy's
+    known failures the line goes on with what to install. A GPU that is listed has run a kernel and
+    computed a product. Call ``fastsnn_np.backends.status(name)`` for the same as data.
     """
     python = f"Python {platform.python_version()}, {platform.system()} {platform.machine()}"
     print(f"fastsnn_np on {python}", file=sys.stdout)

@@ -261,19 +261,28 @@ class Network:
         """The same network with its parameters moved to a backend's arrays."""
         record = backends.get(backend)
         move = record.as_parameter or record.asarray
-        return self.mapped(lambda array: move(array, device))
+        device = record.home(self.readout.weight) if device is None else device
+        with record.on(device):
+            return self._mapped(lambda array: move(array, device), _unchecked)
 
     def mapped(self, move: Callable[[Array], Array]) -> Network:
-        """The same network with every parameter passed through `move`."""
-
+        """The same network with every parameter passed through `move`; itself if none changes."""
         if not callable(move):
             raise TypeError(f"move must be a function of an array, got {said(move)}")
+        return self._mapped(move, replace)
 
+    def _mapped(self, move: Callable[[Array], Array], changed: Callable[..., Any]) -> Network:
         def moved(part: Any) -> Any:
-            arrays = {name: getattr(part, name) for name in ARRAYS}
-            return replace(part, **{k: None if a is None else move(a) for k, a in arrays.items()})
+            held = {name: getattr(part, name) for name in ARRAYS}
+            arrays = {name: None if a is None else move(a) for name, a in held.items()}
+            same = all(arrays[name] is held[name] for name in ARRAYS)
+            return part if same else changed(part, **arrays)
 
-        return replace(self, layers=tuple(map(moved, self.layers)), readout=moved(self.readout))
+        layers, readout = tuple(map(moved, self.layers)), moved(self.readout)
+        parts = zip((*layers, readout), (*self.layers, self.readout), strict=True)
+        if all(new is old for new, old in parts):
+            return self
+        return replace(self, layers=layers, readout=readout)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the network as a safetensors file, through a temporary name. See `load`."""
@@ -309,6 +318,14 @@ class Network:
             raise ValueError(f"{path} does not describe a network: it lacks {error}") from error
         except (TypeError, ValueError, OverflowError) as error:
             raise ValueError(f"{path} does not describe a network: {error}") from error
+
+
+def _unchecked(part: Any, **arrays: Array) -> Any:
+    """`part` with the same arrays elsewhere: checked before, so that no device is waited for."""
+    same = object.__new__(type(part))
+    for field in fields(part):
+        object.__setattr__(same, field.name, arrays.get(field.name, getattr(part, field.name)))
+    return same
 
 
 def _described(part: Layer | Readout, prefix: str, arrays: dict[str, Any]) -> dict[str, Any]:

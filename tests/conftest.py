@@ -32,6 +32,8 @@ LIBRARIES = {
     "cupy": ("cupy", "cupy"),
     "jax": ("jax", "jax.numpy"),
 }
+#: with --backend=cupy: "real", what is installed, and "standin" where that takes its place
+CUPY: dict[str, Any] = {}
 BACKENDS = ["numpy", "numba", "torch", "strict", "cupy", "jax", "train", "reach"]
 
 
@@ -68,12 +70,9 @@ def load(name: str) -> Library:
         importlib.import_module("jax").config.update("jax_enable_x64", True)
         return Library(name, module, None)
     if name == "cupy" and not module.cuda.is_available():
-        try:
-            module.cuda.runtime.getDeviceCount()
-            reason = "no GPU"
-        except Exception as error:  # CuPy's own words are the reason
-            reason = str(error)
-        pytest.skip(f"CuPy {module.__version__} imports, but has no GPU here: {reason}")
+        pytest.skip(
+            f"CuPy {module.__version__} imports, but has no GPU here: {_why_no_gpu(module)}"
+        )
     return Library(name, array_api_compat.array_namespace(module.zeros(1)), None)
 
 
@@ -84,6 +83,30 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         choices=BACKENDS,
         help="run the tests of this backend only; it is an error if it is not installed",
     )
+
+
+def _why_no_gpu(cupy: Any) -> str:
+    try:
+        cupy.cuda.runtime.getDeviceCount()
+    except Exception as error:  # CuPy's own words are the reason
+        return str(error)
+    return "no GPU"
+
+
+def pytest_report_header(config: pytest.Config) -> list[str]:
+    if "cupy" not in (config.getoption("--backend") or []):
+        return []
+    cupy = CUPY["real"]
+    if "standin" not in CUPY:
+        return [f"cupy: {cupy.__version__} on {cupy.cuda.runtime.getDeviceCount()} GPU(s)"]
+    return [
+        f"cupy: NO GPU HERE ({_why_no_gpu(cupy)}): the tests run on a stand-in for CuPy "
+        f"{cupy.__version__}.",
+        "  It shows: names, shapes, dtypes, devices, no implicit conversion; numbers of launches, "
+        "synchronisations and copies; what the kernels compute, as C++.",
+        "  It does not show: anything about drivers, time, races, the rounding of cuBLAS and "
+        "cuFFT, or memory.",
+    ]
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -98,6 +121,12 @@ def pytest_configure(config: pytest.Config) -> None:
             importlib.import_module(modules[name])
         except ImportError as error:
             raise pytest.UsageError(f"--backend={name}, but it is missing: {error}") from error
+    if "cupy" in (config.getoption("--backend") or []):
+        CUPY["real"] = importlib.import_module("cupy")
+        if not CUPY["real"].cuda.is_available():
+            import standin_cupy
+
+            CUPY["standin"] = standin_cupy.install(CUPY["real"].__version__)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -107,6 +136,12 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     names = [n for n, (backend, _) in LIBRARIES.items() if not chosen or backend in chosen]
     marks = [pytest.param(n, marks=pytest.mark.backend(LIBRARIES[n][0])) for n in names]
     metafunc.parametrize("lib", marks, indirect=True)
+
+
+@pytest.fixture(scope="session")
+def cupys() -> dict[str, Any]:
+    """The CuPy modules of this run; none without --backend=cupy."""
+    return CUPY
 
 
 @pytest.fixture(scope="session")

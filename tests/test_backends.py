@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import logging
 import os
 import re
@@ -105,59 +104,6 @@ def test_moves_to_torch(rng):
     shared = np.zeros(3)
     move(shared)[0] = 1
     assert shared[0] == 1  # no copy where none is needed
-
-
-@pytest.mark.backend("cupy")
-def test_cupy_imports_and_says_what_is_missing():
-    """Without a GPU the module imports, and its own error comes through."""
-    cupy = importlib.import_module("cupy")
-    status = backends.status("cupy")
-    assert status.version == cupy.__version__
-    if cupy.cuda.is_available():
-        assert status.error is None
-        assert all(device.startswith("cuda:") for device in status.devices)
-    else:
-        assert re.match(r"CUDARuntimeError: cuda\w+", status.error)
-        with pytest.raises(cupy.cuda.runtime.CUDARuntimeError):
-            fs.forward(np.ones((1, 1, 1)), backend="cupy")
-
-
-def cupy_module():
-    return importlib.import_module("fastsnn_np.backends.cupy")
-
-
-@pytest.mark.backend("cupy")
-@pytest.mark.parametrize(("text", "index"), [("cuda", 0), ("cuda:2", 2), (1, 1), ("3", 3)])
-def test_cupy_devices(text, index):
-    assert cupy_module()._index(text) == index
-    with pytest.raises(ValueError, match="'cuda', 'cuda:N' or N, got 'cpu'"):
-        cupy_module()._index("cpu")
-
-
-@pytest.mark.backend("cupy")
-def test_cupy_hooks_on_a_stand_in(monkeypatch, rng):
-    """With no GPU, NumPy plays CuPy: the hooks' own lines run, and give what NumPy's give."""
-    import contextlib
-    import types
-
-    import scipy.signal
-
-    module = cupy_module()
-    if module.cupy.cuda.is_available():
-        pytest.skip("a GPU is here: the hooks run in the core's tests")
-    monkeypatch.setattr(module, "cupy", np)
-    signal = types.SimpleNamespace(fftconvolve=scipy.signal.fftconvolve)
-    monkeypatch.setitem(sys.modules, "cupyx.scipy.signal", signal)
-    x, kernel = rng.random((2, 3, 40)).astype(np.float32), rng.random((1, 1, 40))
-    ours = module.fft_convolve(np, x, kernel.astype(np.float32))
-    np.testing.assert_array_equal(
-        ours, backends.get("numpy").fft_convolve(np, x, kernel.astype(np.float32))
-    )
-    index, values = rng.integers(0, 9, 30), rng.random(30)
-    np.testing.assert_allclose(
-        module.scatter_add(np, 9, index, values, contextlib.nullcontext()),
-        np.bincount(index, values, minlength=9),
-    )
 
 
 @pytest.mark.backend("numba")

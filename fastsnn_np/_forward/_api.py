@@ -57,9 +57,9 @@ def forward(
         A device of that backend, such as ``"cuda:1"``; only with `backend`.
     engine : {"auto", "dense", "event"}
         How layers are computed: "dense" by matrix products, on any arrays; "event" at a cost that
-        follows the spikes, on NumPy arrays and on Torch tensors on the CPU. "auto" takes the event
-        engine for `SpikeTimes` and `Events` where it can, and the dense one otherwise;
-        ``backend="numba"`` also for a dense `x` with few non-zero entries.
+        follows the spikes, on NumPy arrays, on Torch tensors on the CPU, and on an NVIDIA GPU by
+        CuPy or Torch. "auto" takes the event engine for `SpikeTimes` and `Events` where it can, and
+        the dense one otherwise; ``backend="numba"`` also for a dense `x` with few non-zero entries.
         ``result.engine`` says which it was.
     layout : {"bnt", "btn", "tbn"}
         Order of the axes of a dense `x`: b is the batch, n the neurons, t the time.
@@ -118,6 +118,8 @@ def forward(
         raise ValueError("a state belongs to one batch: give no batch_size with it")
     options = _options(return_potential, return_state, check_finite, explain)
     progress = flag("progress", progress)
+    if backend is not None and device is None:
+        device = backends.get(backend).home(x.times if isinstance(x, SpikeTimes) else x)
     chosen = Chosen(backend, device, engine, method)
     run: Callable[..., Result]
     if network is None:
@@ -243,4 +245,5 @@ def loaded(network: Any, *, beside: Any = None) -> Network:
     if not is_array(like) or library_name(namespace(x=like)) == "numpy":
         return loaded
     asarray = backends.of(namespace(x=like)).asarray
-    return loaded.mapped(lambda array: asarray(array, device_of(like)))
+    with backends.beside(like):
+        return loaded.mapped(lambda array: asarray(array, device_of(like)))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import operator
 from typing import Any, NamedTuple
 
 from .._engine import PreparedNetwork
@@ -38,6 +40,14 @@ class Options(NamedTuple):
     explain: bool = False
 
 
+class _Look(NamedTuple):
+    """Whether values are finite, on their device: a flag to be looked at last, with all others."""
+
+    finite: Array
+    values: Array
+    where: str
+
+
 def run(chain: Chain, xp: Any, x: Any, steps: int, options: Options, state: State | None) -> Result:
     """The result of a batch `x`, (batch, neurons, time) in any form."""
     track = options.return_state or state is not None
@@ -45,6 +55,11 @@ def run(chain: Chain, xp: Any, x: Any, steps: int, options: Options, state: Stat
     times: list[Array] = []
     finals: list[Array] = []
     potentials: list[Any] = []
+    looks: list[_Look] = []
+
+    def look(values: Array, where: str) -> None:
+        if options.check_finite:
+            looks.append(_Look(xp.all(xp.isfinite(values)), values, where))
 
     def computed(step: Step, spikes: Any, where: str) -> Any:
         if state is not None:
@@ -52,8 +67,7 @@ def run(chain: Chain, xp: Any, x: Any, steps: int, options: Options, state: Stat
         if not step.takes_sparse:
             spikes = _dense(xp, spikes, chain.like)
         out = step.run(spikes, **more)
-        if options.check_finite and not bool(xp.all(xp.isfinite(out.final_potential))):
-            raise error_of_potential(x, chain.network, state, out.final_potential, where)
+        look(out.final_potential, where)
         finals.append(out.final_potential)
         potentials.append(out.potential)
         return out
@@ -70,11 +84,12 @@ def run(chain: Chain, xp: Any, x: Any, steps: int, options: Options, state: Stat
         logits = computed(chain.readout, spikes, "the readout").logits
         if state is not None:
             logits = logits_so_far(xp, state.logits, logits, chain.network.readout.kind)
-            if options.check_finite and not bool(xp.all(xp.isfinite(logits))):
-                raise error_of_potential(x, chain.network, state, logits, "the readout, added up,")
+            look(logits, "the readout, added up,")
     found = next_state(xp, state, times, finals, logits, steps) if track else None
     kept = tuple(potentials) if options.return_potential else None
-    return _result(xp, times, logits, steps, chain.engine, kept, found)
+    result = _result(xp, times, logits, steps, chain.engine, kept, found)
+    _check(looks, x, chain.network, state)
+    return result
 
 
 def run_network(
@@ -88,12 +103,22 @@ def run_network(
 ) -> Result:
     """The result of a batch `x` of a network that an engine computes in one call."""
     times, finals, logits = prepared(x)
+    result = _result(xp, times, logits, steps, engine)
     if options.check_finite:
-        for i, final in enumerate(finals):
-            if not bool(xp.all(xp.isfinite(final))):
-                where = f"layer {i}" if i < len(times) else "the readout"
-                raise error_of_potential(x, network, None, final, where)
-    return _result(xp, times, logits, steps, engine)
+        names = [*[f"layer {i}" for i in range(len(times))], "the readout"]
+        looks = [
+            _Look(xp.all(xp.isfinite(final)), final, name)
+            for final, name in zip(finals, names, strict=True)
+        ]
+        _check(looks, x, network, None)
+    return result
+
+
+def _check(looks: list[_Look], x: Any, network: Network | None, state: State | None) -> None:
+    """Raise the error of the first values that are not finite; waits for a GPU, and once."""
+    if looks and not bool(functools.reduce(operator.and_, [look.finite for look in looks])):
+        bad = next(look for look in looks if not bool(look.finite))
+        raise error_of_potential(x, network, state, bad.values, bad.where)
 
 
 def _result(

@@ -6,10 +6,13 @@ arrays                  SpikeTimes, Events    dense input
 NumPy                   event                 dense; with ``backend="numba"`` event up to some
                                               density, and the dense kernel above it
 Torch on the CPU        event                 dense
+CuPy                    event                 dense kernel, and event behind the first layer
+Torch on an NVIDIA GPU  event                 dense
 any other               dense                 dense
 ======================  ====================  ==================================================
 
-``engine="dense"`` never takes the event engine, ``engine="event"`` takes it or raises.
+On a GPU, `Events` above some density go as dense input does. ``engine="dense"`` never takes the
+event engine, ``engine="event"`` takes it or raises.
 """
 
 from __future__ import annotations
@@ -21,6 +24,7 @@ import numpy as np
 from .._engine import DENSE, Engine, EngineName
 from .._namespace import Array, device_of
 from ..backends import Backend
+from ..spikes import Events, shape_of
 
 
 class Choice(NamedTuple):
@@ -46,13 +50,16 @@ def choose(
     ValueError
         If the event engine was asked for and cannot compute this, or no engine knows `method`.
     """
+    like = weights[0] if weights else None
     dense = "dense kernel" if backend.dense == "fused" else "dense"
+    if backend.cuda is not None and method not in engine_named(dense, backend, like).methods:
+        dense = "dense"
     obstacle = None if asked == "dense" else _why_not_event(backend, weights, method)
     if asked == "event":
         if obstacle is not None:
             raise ValueError(cannot_event(obstacle))
         return Choice("event", "event", "engine='event' was asked for")
-    if method not in engine_named(dense, backend).methods:
+    if method not in engine_named(dense, backend, like).methods:
         raise ValueError(f"method={method!r} is for the dense core; {backend.name} has its own")
     if asked == "dense":
         return Choice(dense, dense, "engine='dense' was asked for")
@@ -60,7 +67,7 @@ def choose(
         return Choice("event", "event", "x is sparse")
     if sparse:
         return Choice(dense, dense, f"x is sparse, but the event engine cannot take it: {obstacle}")
-    if backend.densest_events and obstacle is None:
+    if dense == "dense kernel" and obstacle is None:
         return Choice(dense, "event", "x is dense")
     return Choice(dense, dense, "x is dense")
 
@@ -77,17 +84,46 @@ def by_density(x: Any, choice: Choice, backend: Backend) -> Choice:
     return Choice("event" if sparse else choice.first, choice.rest, why)
 
 
-def engine_named(name: str, backend: Backend) -> Engine:
-    """The engine of this name for arrays of `backend`; two of them import Numba."""
+def events_by_density(
+    x: Any, sparse: Choice, dense: Choice, backend: Backend, weight: Array
+) -> Choice:
+    """The choice for sparse input: on a GPU, `Events` of some density go as dense input does."""
+    same = sparse.first == dense.first
+    if same or not isinstance(x, Events) or not _on_gpu(backend, weight):
+        return sparse
+    shape = shape_of(x)
+    density = x.n_events / max(shape.batch * shape.neurons * shape.steps, 1)
+    if density <= backend.densest_on_gpu:
+        return sparse
+    return dense._replace(
+        why=f"x is sparse, but of density {density:.1%}: computed as a matrix product "
+        f"(events up to {backend.densest_on_gpu:.0%})"
+    )
+
+
+def engine_named(name: str, backend: Backend, like: Array | None = None) -> Engine:
+    """The engine of this name for arrays of `backend` like this one; each imports its kernels."""
+    if name == "event" and _on_gpu(backend, like):
+        from ..backends.event.cuda_engine import CudaEvents
+
+        return CudaEvents(backend)
     if name == "event":
         from ..backends.event.engine import EventEngine
 
         return EventEngine(backend)
+    if name == "dense kernel" and backend.cuda is not None:
+        from ..backends.event.cuda_engine import CudaDense
+
+        return CudaDense(backend)
     if name == "dense kernel":
         from ..backends.event.fused import FUSED
 
         return FUSED
     return DENSE
+
+
+def _on_gpu(backend: Backend, like: Array | None) -> bool:
+    return backend.cuda is not None and like is not None and backend.cuda(like) is not None
 
 
 def cannot_event(obstacle: str) -> str:
@@ -96,15 +132,16 @@ def cannot_event(obstacle: str) -> str:
 
 
 def _why_not_event(backend: Backend, weights: tuple[Array, ...], method: str) -> str | None:
-    if backend.event is None:
+    if backend.event is None and backend.cuda is None:
         return f"it takes NumPy arrays and Torch tensors on the CPU, and these are {backend.name}'s"
     if not weights:
         return "it adds up weights, and without a network there are none"
     if method != "block":
         return f"method={method!r} is for the dense core"
     device = str(device_of(weights[0]))
-    if device != "cpu":
-        return f"it runs on the CPU, and the network is on {device}"
+    if device != "cpu" and not _on_gpu(backend, weights[0]):
+        cupy = ", or with CuPy on an NVIDIA GPU" if device.startswith("cuda") else ""
+        return f"it runs on the CPU{cupy}, and the network is on {device}"
     if any(backend.tracks_gradients(weight) for weight in weights):
         return "gradients of the weights are wanted, which fastsnn_np.torch.FastSNN computes"
     return None

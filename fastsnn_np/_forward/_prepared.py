@@ -20,10 +20,11 @@ from .._namespace import Array, float_dtype, namespace, native
 from ..network import TAU_HIDDEN, Network
 from ..spikes import Events, SpikeTimes, shape_of
 from ._chain import Chain, Options, Step, run, run_network
-from ._choice import Choice, by_density, choose, engine_named
+from ._choice import Choice, by_density, choose, engine_named, events_by_density
 from ._results import Result, State, check_state
 
 _log = logging.getLogger("fastsnn_np")
+_FEWER = "forward(..., batch_size=...) computes fewer samples at a time"
 
 
 class Chosen(NamedTuple):
@@ -42,18 +43,22 @@ class Prepared:
     """
 
     def __init__(self, network: Network, chosen: Chosen, options: Options) -> None:
-        backend, self._device, engine, method = chosen
-        self.network = network if backend is None else network.to(backend, self._device)
+        backend, device, engine, method = chosen
+        self.network = network if backend is None else network.to(backend, device)
         self.options, self._method, self._chosen = options, method, chosen
         #: the namespace of all arrays, found once, since finding takes a while
         self._xp = namespace(weight=self.network.readout.weight)
         self._backend = backends.of(self._xp) if backend is None else backends.get(backend)
         self._moves = backend is not None
+        home = self._backend.home(self.network.readout.weight)
+        self._device = device if home is None else home
         parts = (*self.network.layers, self.network.readout)
         weights = tuple(part.weight for part in parts)
         self._for_sparse = choose(engine, True, self._backend, weights, method)
         self._for_dense = choose(engine, False, self._backend, weights, method)
-        self._by_density = self._for_dense.first != self._for_dense.rest
+        self._by_density = (
+            self._backend.densest_events > 0 and self._for_dense.first != self._for_dense.rest
+        )
         #: potentials and states come from layers one by one, the rest also from a network at once
         self._by_layers = options.return_potential or options.return_state
         self._chains: dict[tuple[str, str], Chain] = {}
@@ -66,7 +71,16 @@ class Prepared:
         ------
         ValueError
             If a shape does not fit, or a NaN or infinity is met and the check is on.
+        MemoryError
+            If there is not enough memory; the message says how much was asked for.
         """
+        try:
+            with self._backend.on(self._device):
+                return self._run(x, state)
+        except MemoryError as error:
+            raise MemoryError(f"{error}; {_FEWER}") from error
+
+    def _run(self, x: Array | SpikeTimes | Events, state: State | None) -> Result:
         x = self._placed(x)
         batch, inputs, steps = shape_of(x)
         check_neurons(inputs, self.network.sizes[0], "the network", steps=steps)
@@ -89,7 +103,9 @@ class Prepared:
     def _choice(self, x: Any) -> Choice:
         choice = self._for_dense
         if isinstance(x, (SpikeTimes, Events)):
-            choice = self._for_sparse
+            choice = events_by_density(
+                x, self._for_sparse, self._for_dense, self._backend, self.network.readout.weight
+            )
         elif self._by_density:
             choice = by_density(x, choice, self._backend)
             _log.info(choice.why)
@@ -106,7 +122,8 @@ class Prepared:
 
     def _prepared(self, choice: Choice) -> Chain:
         names = [choice.first, *[choice.rest] * len(self.network.layers)]
-        engines = [engine_named(name, self._backend) for name in names]
+        like = self.network.readout.weight
+        engines = [engine_named(name, self._backend, like) for name in names]
         layers, last = _parts(self.network)
         hidden = [
             Step(engine.layer(*part, method=self._method), engine.takes_sparse)
@@ -120,7 +137,8 @@ class Prepared:
         if choice.first != choice.rest:
             return None
         if choice.first not in self._networks:
-            engine = engine_named(choice.first, self._backend)
+            like = self.network.readout.weight
+            engine = engine_named(choice.first, self._backend, like)
             self._networks[choice.first] = engine.network(*_parts(self.network))
         return self._networks[choice.first]
 
@@ -175,14 +193,14 @@ def run_layer(
 ) -> Result:
     """One layer of neurons, each with tau = 10 ms, whose input current is `x`."""
     backend, device, engine, method = chosen
-    if isinstance(x, (SpikeTimes, Events)):
+    if isinstance(x, SpikeTimes):
+        with backends.beside(x.times):
+            x = x.to_dense()
+    if isinstance(x, Events):
         x = x.to_dense()
+    record = backends.of(namespace(x=x)) if backend is None else backends.get(backend)
+    x = x if backend is None else record.asarray(x, device)
     xp = namespace(x=x)
-    record = backends.of(xp)
-    if backend is not None:
-        record = backends.get(backend)
-        x = record.asarray(x, device)
-        xp = namespace(x=x)
     float_dtype(xp, x=x)
     batch, neurons, steps = shape_of(x)
     if state is not None:
@@ -190,7 +208,9 @@ def run_layer(
     choice = choose(engine, False, record, (), method)
     if options.explain:
         _log.warning("engine %r: %s", choice.first, choice.why)
-    prepared = engine_named(choice.first, record).layer(
+    prepared = engine_named(choice.first, record, x).layer(
         None, None, LayerOptions(beta_from_tau(TAU_HIDDEN)), method=method
     )
-    return run(Chain([Step(prepared, False)], None, choice.first, x), xp, x, steps, options, state)
+    chain = Chain([Step(prepared, False)], None, choice.first, x)
+    with record.on(record.home(x)):
+        return run(chain, xp, x, steps, options, state)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
+from .. import backends
 from .._namespace import Array, is_array, namespace, said
 
 _MOST_STEPS = 1 << 62  # so that steps counted from the start fit int64
@@ -64,7 +65,8 @@ def joined(parts: list[Result]) -> Result:
 
 def _concat(arrays: Any) -> Array:
     xp = namespace(first=arrays[0])
-    return xp.concat(list(arrays), axis=0)
+    with backends.beside(arrays[0]):
+        return xp.concat(list(arrays), axis=0)
 
 
 def check_state(
@@ -156,4 +158,5 @@ def next_state(
         if state is not None:
             now = xp.where(state.spike_times[i] >= 0, state.spike_times[i], now)
         absolute.append(now)
-    return State(offset + steps, tuple(finals), tuple(absolute), logits)
+    # copies: the last step as a view would keep the potential of all steps in memory
+    return State(offset + steps, tuple(v + 0 for v in finals), tuple(absolute), logits)

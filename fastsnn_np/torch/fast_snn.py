@@ -226,8 +226,6 @@ class FastSNN(Model):
     def _uses_events(self, x: Any, return_spikes: bool) -> bool:
         if self.engine == "dense" or (self.engine == "auto" and isinstance(x, Tensor)):
             return False
-        from .event import obstacle_of  # imports numba, which only this engine needs
-
         if return_spikes:
             obstacle: str | None = "it does not return spikes"
         elif self.skip:
@@ -237,15 +235,25 @@ class FastSNN(Model):
         elif any(layer.surrogate != "fast_sigmoid" for layer in self.hidden()):
             obstacle = "its surrogate is the fast sigmoid"
         else:
-            obstacle = obstacle_of(x, self.readout.weight)
+            obstacle = self._event_engine().obstacle_of(x, self.readout.weight)
         if obstacle is not None and self.engine == "event":
             raise ValueError(cannot_event(obstacle))
         return obstacle is None
 
+    def _event_engine(self) -> Any:
+        """The module that computes by events where the model is; it imports its kernels."""
+        if self.readout.weight.is_cuda:
+            from . import cuda_event
+
+            return cuda_event
+        from . import event
+
+        return event
+
     def _by_events(
         self, x: Any, masks: list[DropoutMask | None], activity: bool
     ) -> tuple[Tensor, list[Activity]]:
-        from .event import HiddenLayer, NetworkOptions, Parameters, ReadoutLayer, run
+        from .event import HiddenLayer, NetworkOptions, Parameters, ReadoutLayer
 
         if isinstance(x, Tensor):
             check_time_axis("x", x)
@@ -271,7 +279,8 @@ class FastSNN(Model):
             for hook in part._forward_pre_hooks.values():
                 hook(part, ())  # a mask on the weights, which it renews
         parameters = [Parameters(part.weight, part.bias, part.clamped_beta()) for part in parts]
-        return run(x, options, parameters)
+        found: tuple[Tensor, list[Activity]] = self._event_engine().run(x, options, parameters)
+        return found
 
     def to_network(self) -> _network.Network:
         """The same network as NumPy arrays, bit for bit, for `fastsnn_np.forward` and files.
