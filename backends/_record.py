@@ -46,6 +46,15 @@ class Backend:
     fft_convolve: Callable[..., Array] | None = None
     #: ``scatter_add(xp, size, index, values, device)``: a vector of sums by index
     scatter_add: Callable[..., Array] | None = None
+    #: ``sparse_product(matrix, dense)``: a `spikes.Compressed` matrix times an array of two axes
+    sparse_product: Callable[[Any, Array], Array] | None = None
+    #: density up to which that product beats the dense one
+    densest_product: float = 0.0
+    #: ``first_true(flags)``: along the last axis, whether any is true, and the first that is
+    first_true: Callable[[Array], tuple[Array, Array]] | None = None
+    #: size in bytes of the potentials that the dense engine computes at a time on the CPU, so that
+    #: they stay in cache; 0 for all of them
+    cache_bytes: int = 0
     #: the matrix product where the library's own may be less precise than its dtype
     exact_matmul: Callable[[Array, Array], Array] | None = None
     #: whether a gradient is wanted of an array, which kernels would lose

@@ -74,6 +74,14 @@ def scatter_add(xp: Any, size: int, index: Any, values: Any, device: Any) -> Any
     return out
 
 
+def sparse_product(matrix: Any, dense: Any) -> Any:
+    """A `spikes.Compressed` matrix times an array (columns, n)."""
+    from cupyx.scipy.sparse import csc_matrix, csr_matrix
+
+    kind = csr_matrix if matrix.by_row else csc_matrix
+    return kind((matrix.values, matrix.indices, matrix.indptr), shape=matrix.shape).tocsr() @ dense
+
+
 BACKEND = Backend(
     "cupy",
     version,
@@ -83,6 +91,8 @@ BACKEND = Backend(
     home=home,
     fft_convolve=fft_convolve,
     scatter_add=scatter_add,
+    sparse_product=sparse_product,
+    densest_product=_cuda.DENSEST,
     dense="fused",
     cuda=_cuda_cupy.kernels,
     densest_on_gpu=_cuda.DENSEST,

@@ -8,7 +8,7 @@ import torch
 
 from fastsnn_np._namespace import is_cupy, to_numpy
 from fastsnn_np.backends import _cuda as cuda
-from fastsnn_np.backends import _torch_precision
+from fastsnn_np.backends import _torch_precision, _torch_sparse
 from fastsnn_np.backends._record import Backend
 
 
@@ -51,6 +51,11 @@ def scatter_add(xp: Any, size: int, index: Any, values: Any, device: Any) -> tor
     return out.index_add_(0, index, values)
 
 
+def first_true(flags: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    found = flags.max(-1)  # its index is the first: one pass, where argmax and any take two
+    return found.values, found.indices
+
+
 def tracks_gradients(x: torch.Tensor) -> bool:
     return torch.is_grad_enabled() and x.requires_grad
 
@@ -69,6 +74,10 @@ BACKEND = Backend(
     devices,
     asarray,
     scatter_add=scatter_add,
+    sparse_product=_torch_sparse.product,
+    densest_product=0.15,  # by the case sparse-product of benchmarks/
+    first_true=first_true,
+    cache_bytes=1 << 21,
     tracks_gradients=tracks_gradients,
     event="numba",  # on the CPU, whose memory NumPy shares
     cuda=cuda_kernels,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from . import backends
 from ._checks import (
@@ -118,55 +118,104 @@ def decay_unchecked(
     method: str = "block",
 ) -> Array:
     """`decay` for arguments known to be right: no look at their values, so no device waits."""
+    plan = plan_of(xp, beta, current.shape[-1], input_scale, method)
+    return by_plan(xp, current, plan, initial_potential)
+
+
+class Blocks(NamedTuple):
+    """Method "block", made ready for a beta and a number of steps."""
+
+    toeplitz: Array  #: (c, c) or (neurons, c, c): what a current adds to later steps of its block
+    onset: Array  #: (c,) or (neurons, c): what is left of the potential before the block
+    n_blocks: int
+    ends: Blocks | None  #: the potentials at the ends of the blocks, by the same rule
+
+
+class Kernel(NamedTuple):
+    """Method "fft", made ready for a beta and a number of steps."""
+
+    kernel: Array  #: (time,) or (neurons, time), the potential after a single current
+    onset: Array  #: of the same shape, what is left of the initial potential
+
+
+def plan_of(
+    xp: Any, beta: Array, steps: int, input_scale: str, method: str = "block"
+) -> Blocks | Kernel:
+    """Step 2 made ready; all that depends on beta, () or (neurons,), and not on the current."""
     scale = 1 - beta if input_scale == "normalised" else None
-    if initial_potential is not None:
-        initial_potential = xp.broadcast_to(initial_potential, current.shape[:-1])
-    if method == "fft":
-        return _fft(xp, current, beta, scale, initial_potential)
-    return _block(xp, current, beta, 1, scale, initial_potential)
+    if method == "block":
+        return _blocks(xp, beta, steps, 1, scale)
+    powers = _powers(xp, beta, 1, steps + 1)
+    kernel = powers[..., :steps]
+    return Kernel(kernel if scale is None else kernel * scale[..., None], powers[..., 1:])
 
 
-def _block(
-    xp: Any, x: Array, beta: Array, stride: int, scale: Array | None, initial: Array | None
-) -> Array:
-    """V[t] = beta^stride V[t-1] + scale x[t], V[-1] = initial, for all t at once.
+def _blocks(xp: Any, beta: Array, steps: int, stride: int, scale: Array | None) -> Blocks:
+    """V[t] = beta^stride V[t-1] + scale x[t] for all t at once.
 
     Inside a block of c steps this is one product with a lower-triangular Toeplitz matrix. The
     potentials at the block ends obey the same equation with stride * c, hence the recursion.
     """
-    steps = x.shape[-1]
-    n_blocks = -(-steps // _BLOCK)
-    c = -(-steps // n_blocks)
-    if n_blocks * c != steps:
-        padding = xp.zeros(
-            (*x.shape[:-1], n_blocks * c - steps), dtype=x.dtype, device=device_of(x)
-        )
-        x = xp.concat([x, padding], axis=-1)
-    powers = _powers(xp, beta, stride, c + 1, x)  # (c+1,) or (neurons, c+1)
+    count = -(-steps // _BLOCK)
+    c = -(-steps // count)
+    powers = _powers(xp, beta, stride, c + 1)
     toeplitz = _toeplitz(xp, powers[..., :c])
     if scale is not None:
-        toeplitz = toeplitz * (scale if scale.ndim == 0 else scale[:, None, None])
-    blocks = xp.reshape(x, (*x.shape[:-1], n_blocks, c))
-    v = _times(xp, blocks, toeplitz)
-    onset = powers[..., 1:]  # what is left of the potential before the block
-    if onset.ndim == 2:
-        onset = onset[:, None, :]
-    if n_blocks > 1:
+        toeplitz = toeplitz * scale[..., None, None]
+    ends = _blocks(xp, beta, count, stride * c, None) if count > 1 else None
+    return Blocks(toeplitz, powers[..., 1:], count, ends)
+
+
+def by_plan(xp: Any, current: Array, plan: Blocks | Kernel, initial: Array | None) -> Array:
+    """The potential (..., neurons, time) of a current of that shape."""
+    if initial is not None:
+        initial = xp.broadcast_to(initial, current.shape[:-1])
+    if isinstance(plan, Kernel):
+        return _fft(xp, current, plan, initial)
+    if plan.toeplitz.ndim == 2:  # one beta: neurons are rows as samples are
+        flat = (math.prod(current.shape[:-1]),)
+        initial = None if initial is None else xp.reshape(initial, flat)
+        v = _by_blocks(xp, xp.reshape(current, (*flat, current.shape[-1])), plan, initial)
+        return xp.reshape(v, current.shape)
+    *lead, neurons, steps = current.shape
+    axes = tuple(range(len(lead)))
+    rows = (neurons, math.prod(lead))
+    if initial is not None:
+        initial = xp.reshape(xp.permute_dims(initial, (len(lead), *axes)), rows)
+    by_neuron = xp.permute_dims(current, (len(lead), *axes, len(lead) + 1))
+    v = _by_blocks(xp, xp.reshape(by_neuron, (*rows, steps)), plan, initial)
+    v = xp.reshape(v, (neurons, *lead, steps))
+    return xp.permute_dims(v, (*[axis + 1 for axis in axes], 0, len(lead) + 1))
+
+
+def _by_blocks(xp: Any, x: Array, plan: Blocks, initial: Array | None) -> Array:
+    """The potential of x, (rows, time) for one beta or (neurons, rows, time) for one each."""
+    steps = x.shape[-1]
+    c, count = plan.toeplitz.shape[-1], plan.n_blocks
+    if count * c != steps:
+        padding = xp.zeros((*x.shape[:-1], count * c - steps), dtype=x.dtype, device=device_of(x))
+        x = xp.concat([x, padding], axis=-1)
+    *lead, rows, _ = x.shape
+    matmul = backends.of(xp).exact_matmul or xp.matmul  # TF32 would lose spikes
+    v = matmul(xp.reshape(x, (*lead, rows * count, c)), plan.toeplitz)
+    if plan.ends is not None:
+        v = xp.reshape(v, (*lead, rows, count, c))
         last = v[..., -1] + 0  # a copy, because v changes below
-        ends = _block(xp, last, beta, stride * c, None, initial)
+        ends = _by_blocks(xp, last, plan.ends, initial)
         before = xp.zeros_like(ends[..., :1]) if initial is None else initial[..., None]
-        v += xp.concat([before, ends[..., :-1]], axis=-1)[..., None] * onset
+        before = xp.concat([before, ends[..., :-1]], axis=-1)
+        v += before[..., None] * plan.onset[..., None, None, :]
     elif initial is not None:
-        v += initial[..., None, None] * onset
-    return xp.reshape(v, (*v.shape[:-2], n_blocks * c))[..., :steps]
+        v += initial[..., None] * plan.onset[..., None, :]
+    return xp.reshape(v, (*lead, rows, count * c))[..., :steps]
 
 
-def _powers(xp: Any, beta: Array, stride: int, count: int, like: Array) -> Array:
+def _powers(xp: Any, beta: Array, stride: int, count: int) -> Array:
     """beta^(stride k) for k < count, on a new last axis."""
-    exponents = stride * xp.arange(count, dtype=like.dtype, device=device_of(like))
+    exponents = stride * xp.arange(count, dtype=beta.dtype, device=device_of(beta))
     powers = beta[..., None] ** exponents
     # Denormal numbers carry nothing and slow every product down by up to a hundred times.
-    return xp.where(powers < xp.finfo(like.dtype).smallest_normal, xp.zeros_like(powers), powers)
+    return xp.where(powers < xp.finfo(beta.dtype).smallest_normal, xp.zeros_like(powers), powers)
 
 
 def _toeplitz(xp: Any, powers: Array) -> Array:
@@ -181,32 +230,14 @@ def _toeplitz(xp: Any, powers: Array) -> Array:
     )
 
 
-def _times(xp: Any, blocks: Array, toeplitz: Array) -> Array:
-    """(..., neurons, blocks, c) times (c, c), or times (neurons, c, c), as few large products."""
-    matmul = backends.of(xp).exact_matmul or xp.matmul  # TF32 would lose spikes
-    *lead, neurons, n_blocks, c = blocks.shape
-    if toeplitz.ndim == 2:
-        rows = math.prod(lead) * neurons * n_blocks
-        return xp.reshape(matmul(xp.reshape(blocks, (rows, c)), toeplitz), blocks.shape)
-    batch = math.prod(lead)
-    by_neuron = xp.permute_dims(xp.reshape(blocks, (batch, neurons, n_blocks, c)), (1, 0, 2, 3))
-    v = matmul(xp.reshape(by_neuron, (neurons, batch * n_blocks, c)), toeplitz)
-    v = xp.permute_dims(xp.reshape(v, (neurons, batch, n_blocks, c)), (1, 0, 2, 3))
-    return v if len(lead) == 1 else xp.reshape(v, blocks.shape)
-
-
-def _fft(xp: Any, current: Array, beta: Array, scale: Array | None, initial: Array | None) -> Array:
+def _fft(xp: Any, current: Array, plan: Kernel, initial: Array | None) -> Array:
     """Convolution with beta^t by FFT: the library's own where it has one, `xp.fft` otherwise."""
-    steps = current.shape[-1]
-    powers = _powers(xp, beta, 1, steps + 1, current)
-    kernel = powers[..., :steps]
-    if scale is not None:
-        kernel = kernel * scale[..., None]
+    kernel = plan.kernel
     kernel = xp.reshape(kernel, (1,) * (current.ndim - kernel.ndim) + tuple(kernel.shape))
     convolve = backends.of(xp).fft_convolve or _rfft_convolve
     v = convolve(xp, current, kernel)
     if initial is not None:
-        v = v + initial[..., None] * powers[..., 1:]
+        v = v + initial[..., None] * plan.onset
     return v
 
 

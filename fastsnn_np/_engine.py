@@ -9,9 +9,14 @@ from __future__ import annotations
 
 from typing import Any, Literal, NamedTuple, Protocol
 
-from ._decay import InputScale
-from ._layer import LayerOutput, ReadoutKind, ReadoutOutput, layer, readout
-from ._namespace import Array
+from . import backends
+from ._checks import check_beta, check_weights, finite
+from ._currents import dense_product, densely, sparse_product, takes_product
+from ._decay import InputScale, as_real, by_plan, plan_of
+from ._first_spike import first_crossing
+from ._layer import LayerOutput, ReadoutKind, ReadoutOutput, layer, pool
+from ._namespace import Array, as_dtype, device_of, float_dtype, namespace
+from .spikes import Events, SpikeTimes, samples_of, shape_of
 
 #: what a caller may ask for; what is computed may also be the "dense kernel"
 EngineName = Literal["auto", "dense", "event"]
@@ -126,28 +131,167 @@ class Engine(Protocol):
 
 
 class _Dense:
-    """The core on the Array API, for arrays of any library."""
+    """The core on the Array API, for arrays of any library.
+
+    Sparse spikes go through the library's sparse product where it has one, and are made dense
+    where it has none or they are too many.
+    """
 
     name = "dense"
-    takes_sparse = False
+    takes_sparse = True
     methods = ("block", "fft")
 
     def layer(
         self, weight: Array | None, bias: Array | None, options: LayerOptions, *, method: str
     ) -> PreparedLayer:
-        run: PreparedLayer = with_parameters(
-            layer, weight, bias, {**options._asdict(), "method": method}
-        )
-        return run
+        if weight is None:
+            run: PreparedLayer = with_parameters(
+                layer, None, bias, {**options._asdict(), "method": method}
+            )
+            return run
+        synapses = _Synapses(weight, bias, options, method)
+        threshold = finite("threshold", options.threshold)
+
+        def spikes(
+            x: Any,
+            *,
+            initial_potential: Array | None = None,
+            return_potential: bool = False,
+            to_the_end: bool = False,
+        ) -> LayerOutput:
+            v = synapses(x, initial_potential)
+            times = first_crossing(synapses.xp, v, threshold)
+            return LayerOutput(times, v[..., -1], v if return_potential else None)
+
+        return spikes
 
     def readout(
         self, weight: Array, bias: Array | None, options: ReadoutOptions
     ) -> PreparedReadout:
-        run: PreparedReadout = with_parameters(readout, weight, bias, options._asdict())
-        return run
+        synapses = _Synapses(weight, bias, options, "block")
+
+        def logits(
+            x: Any,
+            *,
+            initial_potential: Array | None = None,
+            return_potential: bool = False,
+            to_the_end: bool = False,
+        ) -> ReadoutOutput:
+            v = synapses(x, initial_potential)
+            return ReadoutOutput(pool(v, options.kind), v[..., -1], v if return_potential else None)
+
+        return logits
 
     def network(self, hidden: list[LayerPart], readout: ReadoutPart) -> PreparedNetwork | None:
-        return None
+        """All layers, for as many samples at a time as stay in cache."""
+        xp = namespace(weight=readout.weight)
+        room = backends.of(xp).cache_bytes
+        if room and str(device_of(readout.weight)) != "cpu":
+            room = _GPU_BYTES
+        weights = [*[part.weight for part in hidden], readout.weight]
+        widest = max(weight.shape[0] for weight in weights)
+        layers = [self.layer(*part, method="block") for part in hidden]
+        last = self.readout(*readout)
+        itemsize = 8 if readout.weight.dtype == xp.float64 else 4
+
+        def run(x: Any) -> NetworkOutput:
+            batch, _, steps = shape_of(x)
+            size = max(room // (widest * steps * itemsize), 1) if room else batch
+            if size >= batch:
+                return _one_chunk(layers, last, x, steps)
+            parts = [
+                _one_chunk(layers, last, samples_of(x, start, start + size), steps)
+                for start in range(0, batch, size)
+            ]
+            times, finals, logits = zip(*parts, strict=True)
+            return NetworkOutput(
+                [xp.concat(list(chunks), axis=0) for chunks in zip(*times, strict=True)],
+                [xp.concat(list(chunks), axis=0) for chunks in zip(*finals, strict=True)],
+                xp.concat(list(logits), axis=0),
+            )
+
+        return run
+
+
+_GPU_BYTES = 1 << 28  # a GPU wants much work at a time, and has no cache to stay in
+
+
+def _one_chunk(
+    layers: list[PreparedLayer], readout: PreparedReadout, x: Any, steps: int
+) -> NetworkOutput:
+    times, finals = [], []
+    for run in layers:
+        out = run(x)
+        times.append(out.times)
+        finals.append(out.final_potential + 0)  # a view would keep the potential of all steps
+        x = SpikeTimes.unchecked(out.times, steps)
+    last = readout(x)
+    return NetworkOutput(times, [*finals, last.final_potential + 0], last.logits)
+
+
+class _Synapses:
+    """Steps 1 and 2 of a layer whose parameters have been checked and laid out."""
+
+    def __init__(
+        self,
+        weight: Array,
+        bias: Array | None,
+        options: LayerOptions | ReadoutOptions,
+        method: str,
+    ) -> None:
+        self.xp = xp = namespace(weight=weight, bias=bias)
+        dtype = float_dtype(xp, weight=weight, bias=bias)
+        check_weights(weight, bias)
+        self._weight = as_dtype(xp, weight, dtype)
+        self._bias = None if bias is None else as_dtype(xp, bias, dtype)
+        self._beta = as_real(xp, "beta", options.beta, weight, dtype)
+        check_beta(xp, self._beta, neurons=weight.shape[0])
+        self._scale, self._method = options.input_scale, method
+        self._backend = backends.of(xp)
+        self._kept: dict[int, Any] = {}  # plans of step 2 by the number of steps
+        self._transposed: Array | None = None
+
+    def __call__(self, x: Any, initial: Array | None) -> Array:
+        """The potential (batch, neurons, time)."""
+        xp = self.xp
+        plan = self._plan(shape_of(x).steps)
+        if isinstance(x, (SpikeTimes, Events)) and takes_product(self._backend, x):
+            current = sparse_product(xp, x, self._weight_by_input(), self._bias)
+            if self._beta.ndim == 0:  # rows of any order
+                initial = None if initial is None else xp.permute_dims(initial, (1, 0))
+                return xp.permute_dims(by_plan(xp, current, plan, initial), (1, 0, 2))
+            current = xp.permute_dims(current, (1, 0, 2))
+        else:
+            if isinstance(x, (SpikeTimes, Events)):
+                x = densely(x, self._weight)
+            x = as_dtype(xp, x, self._weight.dtype)
+            current = dense_product(xp, x, self._weight, self._bias)
+        return by_plan(xp, current, plan, initial)
+
+    def _plan(self, steps: int) -> Any:
+        """Step 2 made ready, for the numbers of steps that came last."""
+        found = self._kept.get(steps)
+        if found is None:
+            found = plan_of(self.xp, self._beta, steps, self._scale, self._method)
+            if len(self._kept) == _KEPT:
+                self._kept.clear()
+            if not self._backend.tracks_gradients(self._beta):  # a graph is walked once
+                self._kept[steps] = found
+        return found
+
+    def _weight_by_input(self) -> Array:
+        """The weight as (inputs, neurons), a row of which is contiguous."""
+        if self._transposed is None:
+            xp = self.xp
+            by_input = xp.permute_dims(self._weight, (1, 0))
+            by_input = xp.reshape(by_input, by_input.shape, copy=True)
+            if self._backend.tracks_gradients(by_input):
+                return by_input
+            self._transposed = by_input
+        return self._transposed
+
+
+_KEPT = 4  # plans a prepared layer keeps: a stream has chunks of one length, and a shorter last one
 
 
 def with_parameters(

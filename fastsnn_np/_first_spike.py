@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+from . import backends
 from ._checks import check_real, check_time_axis, finite
 from ._namespace import Array, as_dtype, device_of, namespace, native
 
@@ -142,7 +143,17 @@ def first_spike_times(potential: Array, /, threshold: float = 1.0) -> Array:
     xp = namespace(potential=potential)
     check_real("potential", potential.dtype, xp)
     check_time_axis("potential", potential)
-    crossing = potential > finite("threshold", threshold)
-    first = xp.argmax(xp.astype(crossing, xp.uint8), axis=-1)
+    return first_crossing(xp, potential, finite("threshold", threshold))
+
+
+def first_crossing(xp: Any, potential: Array, threshold: float) -> Array:
+    """`first_spike_times` for arguments known to be right."""
+    crossing = potential > threshold
+    any_true, first = (backends.of(xp).first_true or _first_true)(crossing)
     never = xp.asarray(potential.shape[-1], dtype=xp.int32, device=device_of(potential))
-    return xp.where(xp.any(crossing, axis=-1), xp.astype(first, xp.int32), never)
+    return xp.where(any_true, xp.astype(first, xp.int32), never)
+
+
+def _first_true(flags: Array) -> tuple[Array, Array]:
+    xp = namespace(flags=flags)
+    return xp.any(flags, axis=-1), xp.argmax(xp.astype(flags, xp.uint8), axis=-1)

@@ -9,6 +9,7 @@ from ._currents import currents
 from ._decay import InputScale, Method, decay
 from ._first_spike import first_spike_times
 from ._namespace import Array, namespace
+from .spikes import Events, SpikeTimes
 
 ReadoutKind = Literal["sum", "max"]
 
@@ -30,7 +31,7 @@ class ReadoutOutput(NamedTuple):
 
 
 def layer(
-    x: Array,
+    x: Array | SpikeTimes | Events,
     weight: Array | None = None,
     bias: Array | None = None,
     /,
@@ -46,8 +47,8 @@ def layer(
 
     Parameters
     ----------
-    x : array (..., inputs, time)
-        Input spikes; the input current itself where `weight` is None.
+    x : array (..., inputs, time), SpikeTimes or Events
+        Input spikes; the input current itself where `weight` is None, and then an array.
     weight : array (neurons, inputs), optional
     bias : array (neurons,), optional
     beta, initial_potential, input_scale, method
@@ -79,7 +80,7 @@ def layer(
 
 
 def readout(
-    x: Array,
+    x: Array | SpikeTimes | Events,
     weight: Array | None = None,
     bias: Array | None = None,
     /,

@@ -17,14 +17,16 @@ event engine, ``engine="event"`` takes it or raises.
 
 from __future__ import annotations
 
+import math
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from .._currents import density, takes_product
 from .._engine import DENSE, Engine, EngineName
-from .._namespace import Array, device_of
+from .._namespace import Array, device_of, namespace
 from ..backends import Backend
-from ..spikes import Events, shape_of
+from ..spikes import Events, SpikeTimes, shape_of
 
 
 class Choice(NamedTuple):
@@ -98,6 +100,26 @@ def events_by_density(
     return dense._replace(
         why=f"x is sparse, but of density {density:.1%}: computed as a matrix product "
         f"(events up to {backend.densest_on_gpu:.0%})"
+    )
+
+
+def by_product(x: Any, choice: Choice, backend: Backend) -> Choice:
+    """The choice of the dense engine, and how it multiplies this input by the weights."""
+    if isinstance(x, (SpikeTimes, Events)):
+        if backend.sparse_product is None:
+            how = f"made dense, since {backend.name} has no sparse product"
+        else:
+            taken = "by the sparse product" if takes_product(backend, x) else "made dense"
+            how = f"{taken}, at a density of {density(x):.2%} (up to {backend.densest_product:.0%})"
+        return choice._replace(why=f"{choice.why}; {how}")
+    xp = namespace(x=x)
+    some = x[:: max(1, x.shape[0] // 8), ...]
+    found = int(xp.sum(xp.astype(some != 0, xp.int32))) / max(math.prod(some.shape), 1)
+    if found > backend.densest_product:
+        return choice
+    return choice._replace(
+        why=f"{choice.why}, of density {found:.2%}: SpikeTimes or Events would be multiplied "
+        f"by the weights in about {found / backend.densest_product:.1%} of the time"
     )
 
 

@@ -7,6 +7,7 @@ from typing import Any
 from .._checks import check_finite
 from .._namespace import Array, is_array
 from ..network import ARRAYS, Network
+from ..spikes import Events
 from ._results import State
 
 
@@ -18,7 +19,9 @@ def error_of_potential(
     The input, a parameter or an array of the state is named if it holds a NaN or an infinity. If
     none does, the potential has overflown.
     """
-    named = {"x, as (batch, neurons, time),": x} if is_array(x) else {}
+    named: dict[str, Any] = {"x, as (batch, neurons, time),": x} if is_array(x) else {}
+    if isinstance(x, Events):
+        named["x.values, by event,"] = x.values
     if network is not None:
         for i, part in enumerate((*network.layers, network.readout)):
             name = "the readout" if part is network.readout else f"layer {i}"

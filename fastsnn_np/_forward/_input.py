@@ -8,7 +8,7 @@ from typing import Any, Literal
 from .._checks import check_iterable
 from .._namespace import namespace
 from ..network import Network
-from ..spikes import Events, SpikeTimes
+from ..spikes import Events, SpikeTimes, samples_of
 
 Layout = Literal["bnt", "btn", "tbn"]
 _AXES = {
@@ -65,4 +65,4 @@ def batches(x: Any, size: int | None, progress: bool) -> Iterator[Any]:
             raise ImportError(f"progress=True needs tqdm ({error}): pip install tqdm") from error
         starts = tqdm(starts, unit="batch")
     for start in starts:
-        yield x if size >= count else x[start : start + size]
+        yield x if size >= count else samples_of(x, start, start + size)

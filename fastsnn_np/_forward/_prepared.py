@@ -20,7 +20,7 @@ from .._namespace import Array, float_dtype, namespace, native
 from ..network import TAU_HIDDEN, Network
 from ..spikes import Events, SpikeTimes, shape_of
 from ._chain import Chain, Options, Step, run, run_network
-from ._choice import Choice, by_density, choose, engine_named, events_by_density
+from ._choice import Choice, by_density, by_product, choose, engine_named, events_by_density
 from ._results import Result, State, check_state
 
 _log = logging.getLogger("fastsnn_np")
@@ -110,6 +110,8 @@ class Prepared:
             choice = by_density(x, choice, self._backend)
             _log.info(choice.why)
         if self.options.explain:
+            if choice.first == "dense":
+                choice = by_product(x, choice, self._backend)
             _log.warning("engine %r: %s", choice.first, choice.why)
         return choice
 
@@ -134,7 +136,7 @@ class Prepared:
 
     def _whole(self, choice: Choice) -> PreparedNetwork | None:
         """The network made ready for one call, if one engine computes it and has such a call."""
-        if choice.first != choice.rest:
+        if choice.first != choice.rest or self._method != "block":
             return None
         if choice.first not in self._networks:
             like = self.network.readout.weight

@@ -12,8 +12,9 @@ dense array      (batch, neurons, time)                      analogue input, aut
 ends there; in a `State`, whose recording has no end, it is -1.
 """
 
+from ._compressed import Compressed, compressed
 from ._events import Events
-from ._shape import Shape, shape_of
+from ._shape import Shape, samples_of, shape_of
 from ._times import SpikeTimes
 
-__all__ = ["Events", "Shape", "SpikeTimes", "shape_of"]
+__all__ = ["Compressed", "Events", "Shape", "SpikeTimes", "compressed", "samples_of", "shape_of"]

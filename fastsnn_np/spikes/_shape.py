@@ -36,3 +36,9 @@ def shape_of(x: Any, name: str = "x") -> Shape:
             f"got shape {tuple(x.shape)}"
         )
     return Shape(*map(int, x.shape))
+
+
+def samples_of(x: Any, start: int, stop: int) -> Any:
+    """Samples `start` to `stop` - 1 of spikes in any of their three forms; not beyond the last."""
+    stop = min(stop, shape_of(x).batch)
+    return x[start:stop] if isinstance(x, (SpikeTimes, Events)) else x[start:stop, ...]
