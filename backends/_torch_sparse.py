@@ -29,7 +29,7 @@ class _Product(torch.autograd.Function):
             check_invariants=False,  # repeated entries add, and need no order
         )
         with torch.autocast(dense.device.type, enabled=False):
-            return sparse.to_sparse_csr() @ dense
+            return sparse.to_sparse_csr() @ dense.contiguous()  # or it is transposed and back
 
     @staticmethod
     def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
@@ -37,7 +37,7 @@ class _Product(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *grads: torch.Tensor) -> tuple[torch.Tensor, None]:
-        return product(ctx.matrix.transposed, grads[0].contiguous()), None
+        return product(ctx.matrix.transposed, grads[0]), None
 
 
 @functools.cache

@@ -15,6 +15,7 @@ from .._engine import EngineName
 from .._forward._choice import cannot_event
 from .._layer import ReadoutKind
 from ..spikes import Events, SpikeTimes, shape_of
+from . import spike_times
 from ._model import Model, checked_sizes
 from ._options import FAST, FastOptions, GradientOptions, complete, for_readout, one_of
 from .functional import handed_down, scale_gradient
@@ -188,12 +189,26 @@ class FastSNN(Model):
         if self._uses_events(x, return_spikes):
             logits, activities = self._by_events(x, masks, return_activity)
             return (logits, activities) if return_activity else logits
-        dense = as_dense(x, self.readout.weight)
-        return self._densely(dense, masks, return_spikes, return_activity)
+        if isinstance(x, Tensor) or return_spikes or self.skip or self._has_hooks():
+            return self._densely(x, masks, return_spikes, return_activity)
+        self._renew_pruned()
+        last = len(self.layers) - 1
+        factors = [1.0 if i == last else handed_down(x.n_steps) for i in range(last + 1)]
+        logits, activities = spike_times.run(x, self.hidden(), self.readout, masks, factors)
+        return (logits, activities) if return_activity else logits
+
+    def _renew_pruned(self) -> None:
+        """Call the hooks that mask weights, where the modules themselves are not called."""
+        for part in (*self.hidden(), self.readout):
+            for hook in part._forward_pre_hooks.values():
+                hook(part, ())
+
+    def _has_hooks(self) -> bool:
+        return any(map(_has_hooks, (*self.hidden(), self.readout)))
 
     def _densely(
         self,
-        spikes: Tensor,
+        spikes: Any,
         masks: list[DropoutMask | None],
         return_spikes: bool,
         return_activity: bool,
@@ -207,7 +222,7 @@ class FastSNN(Model):
             if return_spikes or return_activity:
                 kept.append(spikes if return_spikes else Activity.of(spikes))
             if self.skip and spikes.shape == below.shape:
-                spikes = (spikes + below).clamp(max=1)
+                spikes = (spikes + as_dense(below, spikes)).clamp(max=1)
             if mask is not None:
                 spikes = mask(spikes)  # last: what it keeps is larger than 1, by design
         logits = self.readout(spikes)
@@ -230,7 +245,7 @@ class FastSNN(Model):
             obstacle: str | None = "it does not return spikes"
         elif self.skip:
             obstacle = "it has no skip connections"
-        elif any(map(_has_hooks, (*self.hidden(), self.readout))):
+        elif self._has_hooks():
             obstacle = "it does not call the hooks of layers"
         elif any(layer.surrogate != "fast_sigmoid" for layer in self.hidden()):
             obstacle = "its surrogate is the fast sigmoid"
@@ -274,10 +289,8 @@ class FastSNN(Model):
             pages=self._pages,
             activity=activity,
         )
+        self._renew_pruned()
         parts = (*self.hidden(), self.readout)
-        for part in parts:
-            for hook in part._forward_pre_hooks.values():
-                hook(part, ())  # a mask on the weights, which it renews
         parameters = [Parameters(part.weight, part.bias, part.clamped_beta()) for part in parts]
         found: tuple[Tensor, list[Activity]] = self._event_engine().run(x, options, parameters)
         return found

@@ -110,18 +110,32 @@ class LeakyIntegrator(SavedWhole):
         if self.bias is not None:
             nn.init.zeros_(self.bias)
 
-    def potential(self, x: Tensor, initial_potential: Tensor | None = None) -> Tensor:
+    def potential(
+        self, x: Tensor | SpikeTimes | Events, initial_potential: Tensor | None = None
+    ) -> Tensor:
         """Membrane potential without reset, (..., neurons, time)."""
+        return self.potential_of(self.current(x), initial_potential)
+
+    def potential_of(self, current: Tensor, initial_potential: Tensor | None = None) -> Tensor:
+        """Membrane potential without reset, (..., neurons, time), of currents of that shape."""
         beta = self.clamped_beta()
-        current = self.current(x)
-        with torch.autocast(x.device.type, enabled=False):
+        with torch.autocast(current.device.type, enabled=False):
             v: Tensor = decay_unchecked(xp, current, beta, initial_potential, self.input_scale)
         return v
 
-    def current(self, x: Tensor) -> Tensor:
+    def current(self, x: Tensor | SpikeTimes | Events) -> Tensor:
         """Input currents (..., neurons, time) in the dtype of beta; autocast is for them alone."""
-        check_time_axis("x", x)
-        current: Tensor = currents(x, self.weight, self.bias)
+        if isinstance(x, Tensor):
+            check_time_axis("x", x)
+            current: Tensor = currents(x, self.weight, self.bias)
+            return current.to(self.beta.dtype)
+        run = self._sparse_current
+        if torch.compiler.is_compiling():
+            run = torch.compiler.disable(run)  # Dynamo knows no sparse forms
+        return run(x)
+
+    def _sparse_current(self, x: SpikeTimes | Events) -> Tensor:
+        current: Tensor = currents(placed(x, self.weight), self.weight, self.bias)
         return current.to(self.beta.dtype)
 
     def clamped_beta(self) -> Tensor:
@@ -217,7 +231,9 @@ class FastLIF(LeakyIntegrator):
         self.threshold, self.slope = options["threshold"], options["slope"]
         self.gradient, self.surrogate = options["gradient"], options["surrogate"]
 
-    def forward(self, x: Tensor, initial_potential: Tensor | None = None) -> Tensor:
+    def forward(
+        self, x: Tensor | SpikeTimes | Events, initial_potential: Tensor | None = None
+    ) -> Tensor:
         """Spikes (..., neurons, time), at most one along time, of inputs (..., inputs, time)."""
         v = self.potential(x, initial_potential)
         return first_spike(
@@ -289,9 +305,15 @@ class Readout(LeakyIntegrator):
         super().__init__(n_inputs, n_neurons, options)
         self.kind = options["kind"]
 
-    def forward(self, x: Tensor, initial_potential: Tensor | None = None) -> Tensor:
+    def forward(
+        self, x: Tensor | SpikeTimes | Events, initial_potential: Tensor | None = None
+    ) -> Tensor:
         """Logits (..., classes) of inputs (..., inputs, time)."""
-        v = self.potential(x, initial_potential)
+        return self.logits(self.current(x), initial_potential)
+
+    def logits(self, current: Tensor, initial_potential: Tensor | None = None) -> Tensor:
+        """Logits (..., classes) of currents (..., classes, time)."""
+        v = self.potential_of(current, initial_potential)
         # Torch's amax shares a tied maximum's gradient out; its first step should have it all.
         return v.sum(-1) if self.kind == "sum" else v.max(-1).values
 
@@ -310,12 +332,18 @@ class Readout(LeakyIntegrator):
         return cls._from_part(readout, learn_beta, device, {"kind": readout.kind})
 
 
+def placed(x: Any, weight: Tensor) -> Any:
+    """Spikes as they are, but for NumPy's spike times: these go to the device of `weight`."""
+    if not isinstance(x, SpikeTimes) or isinstance(x.times, Tensor):
+        return x
+    return SpikeTimes.unchecked(asarray(x.times, weight.device), x.n_steps)
+
+
 def as_dense(x: Tensor | SpikeTimes | Events, weight: Tensor) -> Tensor:
     """A batch of spikes as a dense tensor in the dtype of `weight`; NumPy's go to its device."""
     dense = x
     if isinstance(x, SpikeTimes):
-        times = x.times if isinstance(x.times, Tensor) else asarray(x.times, weight.device)
-        dense = SpikeTimes.unchecked(times, x.n_steps).to_dense(weight.dtype)
+        dense = placed(x, weight).to_dense(weight.dtype)
     elif isinstance(x, Events):
         dense = x.to_dense(weight.detach(), weight.dtype)
     return cast(Tensor, dense)
