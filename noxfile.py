@@ -16,7 +16,7 @@ nox.options.sessions = ["tests", "tests-slow", "lint", "wheel"]
 nox.options.error_on_missing_interpreters = True
 
 CONSTRAINTS = ("-c", "constraints.txt")
-BACKENDS = ["numpy", "numba", "torch", "strict"]
+BACKENDS = ["numpy", "numba", "torch", "strict", "jax"]
 if sys.platform != "darwin":
     BACKENDS.append("cupy")  # without a GPU on a stand-in for CuPy, which its header says
 # group in benchmarks/systems/catalogue.py -> libraries, and what they import of what they ask for
@@ -67,7 +67,7 @@ def tests(session: nox.Session, backend: str) -> None:
 
 @nox.session(name="tests-jax")
 def tests_jax(session: nox.Session) -> None:
-    """The core on JAX, which has no backend module here and needs none."""
+    """The core on JAX, which has no backend module here and needs none; `tests` has it too."""
     install(session, "jax")
     run_tests(session, "--backend=jax", *session.posargs)
 

@@ -29,6 +29,7 @@ __all__ = [
     "get",
     "of",
     "status",
+    "table",
 ]
 
 
@@ -39,20 +40,44 @@ class Capability:
     arrays: str  #: the arrays it takes and gives
     devices: tuple[str, ...]
     engines: tuple[str, ...]
+    #: how `SpikeTimes` and `Events` are multiplied by weights, in the engines' order of choice
+    sparse: tuple[str, ...]
     trains: bool  #: whether gradients can be had (through fastsnn_np.torch)
 
 
 CAPABILITIES = {
-    "numpy": Capability("NumPy", ("cpu",), ("dense", "event"), trains=False),
-    "numba": Capability("NumPy", ("cpu",), ("dense kernel", "event"), trains=False),
+    "numpy": Capability(
+        "NumPy", ("cpu",), ("dense", "event"), ("by event", "sparse product"), trains=False
+    ),
+    "numba": Capability(
+        "NumPy", ("cpu",), ("dense kernel", "event"), ("by event", "made dense"), trains=False
+    ),
     "torch": Capability(
         "Torch",
         ("cpu", "cuda", "any other of Torch"),
         ("dense", "event on cpu and cuda"),
+        ("by event", "sparse product"),
         trains=True,
     ),
-    "cupy": Capability("CuPy", ("cuda",), ("dense kernel", "event"), trains=False),
+    "cupy": Capability(
+        "CuPy", ("cuda",), ("dense kernel", "event"), ("by event", "made dense"), trains=False
+    ),
 }
+_OTHERS = Capability("its own", ("its own",), ("dense",), ("made dense",), trains=False)
+
+
+def table() -> str:
+    """What each backend is for, as the README's table in Markdown."""
+    rows: list[tuple[str, ...]] = [
+        ("backend", "arrays", "devices", "engines", "sparse input", "trains"),
+        ("---",) * 6,
+    ]
+    names = [*[f"`{name}`" for name in CAPABILITIES], "none, any Array API library"]
+    for name, can in zip(names, [*CAPABILITIES.values(), _OTHERS], strict=True):
+        trains = "yes" if can.trains else "no"
+        lists = (", ".join(found) for found in (can.devices, can.engines, can.sparse))
+        rows.append((name, can.arrays, *lists, trains))
+    return "\n".join(f"| {' | '.join(row)} |".replace("| --- ", "|---") for row in rows)
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from typing import Any, get_args
 
 import numpy as np
 
-from ._namespace import Array, is_array, namespace, no_array, said, to_numpy
+from ._namespace import Array, is_array, is_traced, namespace, no_array, said, to_numpy
 
 _ADDRESSES = 1 << 47  # bytes that a process can address
 
@@ -298,13 +298,17 @@ def check_initial(initial: Any, shape: tuple[int, ...]) -> None:
 
 
 def check_beta(xp: Any, beta: Array, *, neurons: int | None = None) -> None:
-    """Refuse a beta outside (0, 1), or of a shape that is neither () nor (neurons,)."""
+    """Refuse a beta outside (0, 1), or of a shape that is neither () nor (neurons,).
+
+    In a function that JAX traces there are no values to look at.
+    """
     if neurons is not None and tuple(beta.shape) not in ((), (neurons,)):
         raise ValueError(
             f"beta must be a number or have one value per neuron, shape ({neurons},), "
             f"got shape {tuple(beta.shape)}"
         )
-    if not bool(xp.all((beta > 0) & (beta < 1))):
+    inside = xp.all((beta > 0) & (beta < 1))
+    if not is_traced(inside) and not bool(inside):
         raise beta_outside(beta, beta.dtype)
 
 

@@ -73,6 +73,11 @@ def decay(
     ValueError
         If beta is not inside (0, 1) after rounding, a shape does not fit, or an option is unknown.
 
+    Notes
+    -----
+    In a function that JAX traces (`jax.jit`, `jax.vmap`, `jax.grad`) an array `beta` has no values
+    yet: that it lies inside (0, 1) is for the caller to know.
+
     Examples
     --------
     >>> import numpy as np

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from . import agreement, backends, plot, reference
+from ._engine import EngineName
 from ._forward import Result, forward
 from ._namespace import to_numpy
 from ._storage import replacing
@@ -20,6 +21,7 @@ from .spikes import SpikeTimes
 
 SIZES = (784, 200, 10)
 _REPEATS = 3
+_ASKED: tuple[EngineName, ...] = ("auto", "dense")
 
 
 def demo(out: Path, *, epochs: int = 20, seed: int = 0) -> None:
@@ -84,10 +86,9 @@ def _train(
 
 
 def _print_table(path: Path, x: SpikeTimes, labels: Any) -> None:
-    row = "  {:<8} {:<24} {:>8} {:>13} {:>28} {:>9}"
-    print(
-        row.format("backend", "device", "accuracy", "spikes/image", "same as the reference", "time")
-    )
+    row = "  {:<8} {:<20} {:<12} {:>8} {:>13} {:>28} {:>9}"
+    names = ("backend", "device", "engine", "accuracy", "spikes/image", "same as the reference")
+    print(row.format(*names, "time"))
     network = Network.load(path)
     layer = network.layers[0]
     judge = reference.layer(
@@ -106,35 +107,43 @@ def _print_table(path: Path, x: SpikeTimes, labels: Any) -> None:
             continue
         for device in status.devices:
             choice = device.split()[0]
-            result, seconds = _timed(x, path, name, choice)
-            times = to_numpy(result.spike_times[0])
-            same = agreement.spike_times(times, judge.potential, dtype=network.dtype)
-            accuracy = (to_numpy(result.prediction) == labels).mean()
-            spikes = to_numpy(result.spike_counts[0]).mean()
-            print(
-                row.format(
-                    name,
-                    device,
-                    f"{accuracy:.1%}",
-                    f"{spikes:.1f}",
-                    str(same),
-                    f"{1e3 * seconds:.0f} ms",
+            seen = set()
+            for asked in _ASKED:
+                result, seconds = _timed(x, path, name, choice, asked)
+                if result.engine in seen:
+                    continue
+                seen.add(result.engine)
+                times = to_numpy(result.spike_times[0])
+                same = agreement.spike_times(times, judge.potential, dtype=network.dtype)
+                accuracy = (to_numpy(result.prediction) == labels).mean()
+                spikes = to_numpy(result.spike_counts[0]).mean()
+                print(
+                    row.format(
+                        name,
+                        device,
+                        result.engine,
+                        f"{accuracy:.1%}",
+                        f"{spikes:.1f}",
+                        str(same),
+                        f"{1e3 * seconds:.0f} ms",
+                    )
                 )
-            )
-            if not same.ok:
-                failed.append(f"{name} on {device}")
+                if not same.ok:
+                    failed.append(f"{name} on {device}, {result.engine}")
     print("  Each hidden neuron fires at most once; an image is 784 pixels, the layer 200 neurons.")
     print("  Left out: neurons so close to the threshold that rounding decides.")
     if failed:
         raise RuntimeError(f"these disagree with the reference: {', '.join(failed)}")
 
 
-def _timed(x: SpikeTimes, path: Path, backend: str, device: str) -> tuple[Result, float]:
+def _timed(
+    x: SpikeTimes, path: Path, backend: str, device: str, engine: EngineName
+) -> tuple[Result, float]:
     """The result and the median time of a whole call, from NumPy spike times to predictions."""
     seconds = []
     for _ in range(1 + _REPEATS):  # the first warms up
         start = time.perf_counter()
-        result = forward(x, path, backend=backend, device=device)
+        result = forward(x, path, backend=backend, device=device, engine=engine)
         to_numpy(result.prediction)  # waits for a GPU
         seconds.append(time.perf_counter() - start)
     return result, statistics.median(seconds[1:])

@@ -15,7 +15,7 @@ from ._currents import dense_product, densely, sparse_product, takes_product
 from ._decay import InputScale, as_real, by_plan, plan_of
 from ._first_spike import first_crossing
 from ._layer import LayerOutput, ReadoutKind, ReadoutOutput, layer, pool
-from ._namespace import Array, as_dtype, device_of, float_dtype, namespace
+from ._namespace import Array, as_dtype, device_of, float_dtype, is_traced, namespace
 from .spikes import Events, SpikeTimes, samples_of, shape_of
 
 #: what a caller may ask for; what is computed may also be the "dense kernel"
@@ -275,7 +275,8 @@ class _Synapses:
             found = plan_of(self.xp, self._beta, steps, self._scale, self._method)
             if len(self._kept) == _KEPT:
                 self._kept.clear()
-            if not self._backend.tracks_gradients(self._beta):  # a graph is walked once
+            # a graph is walked once, and what JAX traces is of no use outside of its function
+            if not (self._backend.tracks_gradients(self._beta) or is_traced(found[0])):
                 self._kept[steps] = found
         return found
 

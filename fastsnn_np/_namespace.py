@@ -6,6 +6,7 @@ namespace ``xp`` and calls nothing else that knows one library from another.
 
 from __future__ import annotations
 
+import sys
 from types import ModuleType
 from typing import Any
 
@@ -14,7 +15,12 @@ import numpy
 
 Array = Any  # an array of any Array API library; the standard has no type to import
 
-device_of = compat.device
+
+def device_of(x: Array) -> Any:
+    """The device of an array, None where JAX spreads it over several or traces it."""
+    if type(x) is numpy.ndarray:
+        return "cpu"
+    return None if is_traced(x) or _is_sharded(x) else compat.device(x)
 
 
 def library_name(xp: ModuleType) -> str:
@@ -65,12 +71,23 @@ def namespace(**arrays: Any) -> Any:
                 "array: nothing is moved silently; pass both in one library, or name a backend "
                 'in fastsnn_np.forward(..., backend="...") to move them'
             )
-        if device_of(found[name]) != device_of(found[first]):
+        devices = device_of(found[first]), device_of(found[name])
+        if None not in devices and devices[0] != devices[1]:
             raise ValueError(
-                f"{first} is on device {device_of(found[first])} and {name} on "
-                f"{device_of(found[name])}: nothing is moved silently; move one of them first"
+                f"{first} is on device {devices[0]} and {name} on {devices[1]}: nothing is moved "
+                "silently; move one of them first"
             )
     return xp
+
+
+def is_traced(x: Any) -> bool:
+    """Whether `x` stands for an array in a function that JAX transforms, and holds no values."""
+    return bool(compat.is_jax_array(x)) and isinstance(x, sys.modules["jax"].core.Tracer)
+
+
+def _is_sharded(x: Any) -> bool:
+    """Whether `x` is an array of JAX on several devices; JAX itself says what fits what."""
+    return bool(compat.is_jax_array(x)) and len(x.devices()) > 1
 
 
 def no_array(name: str, value: Any) -> TypeError:

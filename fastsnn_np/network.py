@@ -266,7 +266,10 @@ class Network:
             return self._mapped(lambda array: move(array, device), _unchecked)
 
     def mapped(self, move: Callable[[Array], Array]) -> Network:
-        """The same network with every parameter passed through `move`; itself if none changes."""
+        """The same network with every parameter passed through `move`; itself if none changes.
+
+        ``network.mapped(jax.numpy.asarray)`` gives it to a library without a backend.
+        """
         if not callable(move):
             raise TypeError(f"move must be a function of an array, got {said(move)}")
         return self._mapped(move, replace)

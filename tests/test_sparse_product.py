@@ -15,7 +15,7 @@ from fastsnn_np import agreement, backends
 from fastsnn_np._currents import takes_product
 from fastsnn_np.spikes import _compressed, compressed
 
-SHARED = settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+SHARED = settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 @st.composite

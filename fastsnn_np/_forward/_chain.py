@@ -7,7 +7,7 @@ import operator
 from typing import Any, NamedTuple
 
 from .._engine import PreparedNetwork
-from .._namespace import Array, as_dtype, float_dtype
+from .._namespace import Array, as_dtype, float_dtype, is_traced
 from ..network import Network
 from ..spikes import Events, SpikeTimes
 from ._finite import error_of_potential
@@ -115,7 +115,12 @@ def run_network(
 
 
 def _check(looks: list[_Look], x: Any, network: Network | None, state: State | None) -> None:
-    """Raise the error of the first values that are not finite; waits for a GPU, and once."""
+    """Raise the error of the first values that are not finite; waits for a GPU, and once.
+
+    In a function that JAX traces there are no values to look at.
+    """
+    if any(is_traced(look.finite) for look in looks):
+        return
     if looks and not bool(functools.reduce(operator.and_, [look.finite for look in looks])):
         bad = next(look for look in looks if not bool(look.finite))
         raise error_of_potential(x, network, state, bad.values, bad.where)

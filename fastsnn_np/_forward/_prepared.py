@@ -16,7 +16,7 @@ from .._engine import (
     ReadoutOptions,
     ReadoutPart,
 )
-from .._namespace import Array, float_dtype, namespace, native
+from .._namespace import Array, float_dtype, library_name, namespace, native
 from ..network import TAU_HIDDEN, Network
 from ..spikes import Events, SpikeTimes, shape_of
 from ._chain import Chain, Options, Step, run, run_network
@@ -170,8 +170,12 @@ class Prepared:
         try:
             namespace(x=x, network=self.network.readout.weight)
         except (TypeError, ValueError) as error:
+            xp = namespace(x=x)
+            move = "to(...)"
+            if library_name(xp) not in backends.CAPABILITIES:
+                move = f"mapped({xp.__name__.removeprefix('array_api_compat.')}.asarray)"
             raise type(error)(
-                f"{error}. network.to(...) gives the network on another backend"
+                f"{error}. network.{move} gives the network on another backend"
             ) from None
 
 
