@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from .names import ANCHOR, LOOP, PUBLISHED
+from .names import ANCHOR, LOOP, PUBLISHED, SPARSE
 
 if TYPE_CHECKING:
     from ..harness.contest import Contest
@@ -43,9 +43,10 @@ def _jax() -> Any:
     return jax_peers
 
 
-OURS = (ANCHOR, "ours, dense")
+OURS = (ANCHOR, SPARSE, "ours, dense")
 PEERS: dict[str, Entry] = {
     ANCHOR: Entry(lambda: _ours().event(), "plain"),
+    SPARSE: Entry(lambda: _ours().dense_on_spikes(), "plain"),
     "ours, dense": Entry(lambda: _torch().ours_dense(), "plain"),
     PUBLISHED: Entry(lambda: _torch().published(), "plain"),
     LOOP: Entry(lambda: _torch().lean_loop(), "plain"),

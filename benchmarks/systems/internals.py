@@ -49,6 +49,14 @@ def fused_layer(x: Any, weight: Any, *, beta: float) -> Any:
     return layer(x, weight, beta=beta)
 
 
+def prepared_by(network: fs.Network, backend: str, engine: str) -> Callable[[Any], Any]:
+    """A network prepared for an engine; the backend alone says which it is in 5475f46."""
+    try:
+        return fs.prepare(network, backend=backend, engine=engine)
+    except TypeError:
+        return fs.prepare(network, backend=backend)
+
+
 def dense_input_by(network: fs.Network, engine: str) -> Callable[[Any], Any]:
     """A network prepared for dense NumPy input: by the "dense" kernel, or made "event"s of."""
     numba: Any = fs.backends.get("numba")

@@ -12,6 +12,7 @@ NOT_STANDARD = (PUBLISHED, FFT, BLOCK, EVENT)
 
 # the systems that people use
 ANCHOR = "ours, event"
+SPARSE = "ours, dense on spikes"
 LOOP = "lean torch loop"
 TASKS = {
     "layer forward": "layer, forward",

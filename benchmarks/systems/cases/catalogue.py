@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from . import core, event, memory, training, whole
+from . import core, event, memory, sparse, training, whole
 from .case import Case
 
-CASES = (*core.CASES, *whole.CASES, *event.CASES, *training.CASES, *memory.CASES)
+CASES = (*core.CASES, *whole.CASES, *event.CASES, *sparse.CASES, *training.CASES, *memory.CASES)
 
 
 def case(name: str) -> Case:

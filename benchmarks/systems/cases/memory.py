@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 from ...harness.contest import Bar, Contest, Figure
-from ..names import ANCHOR, LOOP
+from ..names import ANCHOR, LOOP, SPARSE
 from ..peaks import fresh
 from .case import Case
 
@@ -28,6 +28,16 @@ CASES = (
         {"ours": partial(fresh, "train", ANCHOR), LOOP: partial(fresh, "train", LOOP)},
         ("ours",),
         Bar("ours", LOOP, 5.0),
+    ),
+    _case(
+        "memory-train-sparse",
+        "the same in the dense engine: on `SpikeTimes`, and on a dense input",
+        {
+            SPARSE: partial(fresh, "train", SPARSE),
+            "ours, dense": partial(fresh, "train", "ours, dense"),
+        },
+        (SPARSE, "ours, dense"),
+        Bar(SPARSE, "ours, dense", 3.0),
     ),
     _case(
         "memory-stream",
