@@ -28,8 +28,10 @@ class _Product(torch.autograd.Function):
             matrix.shape,
             check_invariants=False,  # repeated entries add, and need no order
         )
+        # `@` would fill and copy the result first, and transpose what is not contiguous
+        out = dense.new_empty(matrix.shape[0], dense.shape[1])
         with torch.autocast(dense.device.type, enabled=False):
-            return sparse.to_sparse_csr() @ dense.contiguous()  # or it is transposed and back
+            return torch.addmm(out, sparse.to_sparse_csr(), dense.contiguous(), beta=0, out=out)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
