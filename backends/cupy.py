@@ -78,6 +78,11 @@ def sparse_product(matrix: Any, dense: Any) -> Any:
     """A `spikes.Compressed` matrix times an array (columns, n)."""
     from cupyx.scipy.sparse import csc_matrix, csr_matrix
 
+    if matrix.indices.dtype != cupy.int32:
+        raise ValueError(
+            f"CuPy numbers fewer than 2^31 rows, columns and events, and the spikes have "
+            f"{matrix.shape} and {matrix.indices.shape[0]}: give fewer samples at a time"
+        )
     kind = csr_matrix if matrix.by_row else csc_matrix
     return kind((matrix.values, matrix.indices, matrix.indptr), shape=matrix.shape).tocsr() @ dense
 

@@ -254,6 +254,33 @@ def fftconvolve(in1, in2, mode="full", axes=None):
     return made(there, *["fft"] * 4)
 
 
+class _Sparse:
+    """A sparse matrix of SciPy, its arrays and products those of the stand-in."""
+
+    def __init__(self, kind: str, matrix: Any, shape: Any) -> None:
+        import scipy.sparse
+
+        arrays = tuple(raw(part, kind) for part in matrix)
+        self._a = getattr(scipy.sparse, kind)(arrays, shape=shape)
+
+    def tocsr(self) -> _Sparse:
+        launch("tocsr")
+        found = object.__new__(_Sparse)
+        found._a = self._a.tocsr()
+        return found
+
+    def __matmul__(self, dense: Any) -> Any:
+        return made(np.asfortranarray(self._a @ raw(dense, "spmm")), "spmm")
+
+
+def csr_matrix(arg1, shape=None):
+    return _Sparse("csr_matrix", arg1, shape)
+
+
+def csc_matrix(arg1, shape=None):
+    return _Sparse("csc_matrix", arg1, shape)
+
+
 class _Missing:
     """A name that array_api_compat takes at import and that nothing here calls."""
 
@@ -281,9 +308,11 @@ def install(version: str) -> Any:
         module.__getattr__, module.__all__ = _missing, []
         found[f"cupy.{part}"] = module
         setattr(MODULE, part, module)
-    for name in ("cupyx", "cupyx.scipy", "cupyx.scipy.signal"):
+    for name in ("cupyx", "cupyx.scipy", "cupyx.scipy.signal", "cupyx.scipy.sparse"):
         found[name] = types.ModuleType(name)
     found["cupyx.scipy.signal"].fftconvolve = fftconvolve  # type: ignore[attr-defined]
+    for made_sparse in (csr_matrix, csc_matrix):
+        setattr(found["cupyx.scipy.sparse"], made_sparse.__name__, made_sparse)
     for name in ("cupy_backends", "cupy_backends.cuda", "cupy_backends.cuda.libs"):
         found[name] = types.ModuleType(name)
     found["cupy_backends.cuda.libs"].cublas = types.SimpleNamespace(  # type: ignore[attr-defined]

@@ -202,3 +202,13 @@ def test_more_rows_than_int32_counts(library, monkeypatch):
         wide = compressed(form, weight)
         assert "int64" in str(wide.indices.dtype)
         np.testing.assert_allclose(np.asarray(product(wide, weight)), narrow, rtol=1e-6)
+
+
+@pytest.mark.backend("cupy")
+def test_cupy_refuses_what_it_cannot_number():
+    weight = backends.get("cupy").asarray(NETWORK.layers[0].weight.T.copy())
+    x = fs.SpikeTimes(backends.get("cupy").asarray(np.zeros((3, 12), np.int32)), 60)
+    matrix = compressed(x, weight)
+    wide = matrix._replace(indices=matrix.indices.astype(np.int64))
+    with pytest.raises(ValueError, match="fewer than 2\\^31 rows.*fewer samples at a time"):
+        backends.get("cupy").sparse_product(wide, weight)
