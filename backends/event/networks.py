@@ -49,6 +49,10 @@ class Prepared(NamedTuple):
     tiny: Any  #: the smallest normal number of the dtype
 
     @property
+    def dtype(self) -> Any:
+        return self.packed.weight.dtype
+
+    @property
     def sizes(self) -> list[tuple[int, int]]:
         """Inputs and neurons of each layer."""
         return [layer.weight.shape[::-1] for layer in self.parameters]
@@ -125,7 +129,7 @@ def network_forward(
     to_the_end : bool
         Whether a sample goes on once all neurons of a tile have fired.
     """
-    packed, dtype = network.packed, network.packed.weight.dtype
+    packed, dtype = network.packed, network.dtype
     inputs, hidden = int(packed.shape[0, 0]), len(packed.shape) - 1
     if isinstance(x, SpikeTimes):
         spikes = contiguous(x.times, np.int32)
@@ -179,7 +183,7 @@ class Asked:
 
     def __init__(self, network: Prepared, *, summed: bool) -> None:
         self.network = network
-        dtype = network.packed.weight.dtype
+        dtype = network.dtype
         *hidden, (_, classes) = network.sizes
         self._inputs = network.sizes[0][0]
         self._neurons, self._classes = [n for _, n in hidden], classes
@@ -251,7 +255,7 @@ def network_backward(
     keep_current : bool
         Whether dL/dI of the first layer is wanted.
     """
-    packed, dtype = network.packed, network.packed.weight.dtype
+    packed, dtype = network.packed, network.dtype
     hidden, batch = len(packed.shape) - 1, len(run.logits)
     steps = run.rows.indptr.shape[1] - 1
     above = _above(network, handed)._replace(logits=contiguous(dlogits, dtype).reshape(-1))
@@ -299,7 +303,7 @@ def _found_by_layer(network: Prepared, found: gradients.Found) -> list[Gradients
 
 def _above(network: Prepared, handed: Sequence[float] | None) -> gradients.Above:
     """The weights above each hidden layer, laid out for the product with dL/dI."""
-    dtype, at, entry = network.packed.weight.dtype, [], 0
+    dtype, at, entry = network.dtype, [], 0
     for inputs, neurons in network.sizes[1:]:
         at.append(entry)
         entry += neurons * packing.whole_tiles(inputs)
