@@ -7,6 +7,7 @@ import functools
 import hashlib
 import logging
 import os
+import sys
 import threading
 import types
 from collections.abc import Callable, Iterator
@@ -88,7 +89,7 @@ class _Pool(ThreadPoolExecutor):
 
     def spread(self) -> None:
         """Keep the threads off the caller's core, where the system lets one say so."""
-        if _core is None:
+        if sys.platform != "linux" or _core is None:
             return
         placed = (_core(), len(self._ids))
         if placed == self._placed:
@@ -102,7 +103,7 @@ class _Pool(ThreadPoolExecutor):
 
 def _number_of_core() -> Callable[[], int] | None:
     """The system's function that tells on which core its caller runs; Linux has one."""
-    if not hasattr(os, "sched_setaffinity"):
+    if sys.platform != "linux":
         return None
     found: Callable[[], int] | None = getattr(ctypes.CDLL(None), "sched_getcpu", None)
     return found
