@@ -6,7 +6,7 @@ from typing import Any
 
 from . import backends
 from ._checks import check_time_axis, check_weights
-from ._namespace import Array, as_dtype, device_of, float_dtype, namespace
+from ._namespace import Array, as_dtype, device_of, float_dtype, lazy_namespace, namespace
 from .spikes import Events, SpikeTimes, compressed, shape_of
 
 
@@ -46,7 +46,7 @@ def currents(x: Array | SpikeTimes | Events, weight: Array, bias: Array | None =
     """
     if isinstance(x, (SpikeTimes, Events)):
         return _of_sparse(x, weight, bias)
-    xp = namespace(x=x, weight=weight, bias=bias)
+    xp = lazy_namespace(x=x, weight=weight, bias=bias)
     dtype = float_dtype(xp, x=x, weight=weight, bias=bias)
     check_time_axis("x", x, axes="(..., inputs, time)")
     check_weights(weight, bias, inputs=x.shape[-2])

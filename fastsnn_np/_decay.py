@@ -25,7 +25,7 @@ from ._namespace import (
     as_parameter,
     device_of,
     float_dtype,
-    namespace,
+    lazy_namespace,
 )
 
 InputScale = Literal["normalised", "unit"]
@@ -87,7 +87,7 @@ def decay(
     check_number_or_array("beta", beta)
     if initial_potential is not None:
         check_number_or_array("initial_potential", initial_potential)
-    xp = namespace(current=current, beta=beta, initial_potential=initial_potential)
+    xp = lazy_namespace(current=current, beta=beta, initial_potential=initial_potential)
     check_time_axis("current", current)
     dtype = float_dtype(xp, current=current)
     beta = as_real(xp, "beta", beta, current, dtype)
@@ -202,7 +202,8 @@ def _by_blocks(xp: Any, x: Array, plan: Blocks, initial: Array | None) -> Array:
         x = xp.concat([x, padding], axis=-1)
     *lead, rows, _ = x.shape
     matmul = backends.of(xp).exact_matmul or xp.matmul  # TF32 would lose spikes
-    v = matmul(xp.reshape(x, (*lead, rows * count, c)), plan.toeplitz)
+    blocks = xp.reshape(x, (*lead, rows, count, c))  # Dask splits an axis or joins two
+    v = matmul(xp.reshape(blocks, (*lead, rows * count, c)), plan.toeplitz)
     if plan.ends is not None:
         v = xp.reshape(v, (*lead, rows, count, c))
         last = v[..., -1] + 0  # a copy, because v changes below

@@ -87,11 +87,15 @@ class PreparedReadout(Protocol):
 
 
 class NetworkOutput(NamedTuple):
-    """What a whole network gives; lists have one array per hidden layer, the readout's last."""
+    """What a whole network gives; lists have one array per hidden layer."""
 
-    times: list[Array]  #: int32 (batch, neurons), of hidden layers; the number of steps if silent
-    final_potentials: list[Array]  #: (batch, neurons), V at the last step that was computed
+    times: list[Array]  #: int32 (batch, neurons); the number of steps if silent
+    counts: list[Array]  #: int32 (batch,), number of spikes
     logits: Array  #: (batch, classes)
+    prediction: Array  #: integer (batch,), the class of the largest logit
+    #: (batch, neurons), V at the last step that was computed; the readout's last
+    final_potentials: list[Array]
+    is_finite: bool  #: whether all of them are known to be
 
 
 class PreparedNetwork(Protocol):
@@ -198,17 +202,19 @@ class _Dense:
             batch, _, steps = shape_of(x)
             size = max(room // (widest * steps * itemsize), 1) if room else batch
             if size >= batch:
-                return _one_chunk(layers, last, x, steps)
-            parts = [
-                _one_chunk(layers, last, samples_of(x, start, start + size), steps)
-                for start in range(0, batch, size)
+                times, finals, logits = _one_chunk(layers, last, x, steps)
+            else:
+                starts = range(0, batch, size)
+                times, finals, logits = _joined(
+                    xp,
+                    [_one_chunk(layers, last, samples_of(x, i, i + size), steps) for i in starts],
+                )
+            counts = [
+                xp.sum(xp.astype(t < steps, xp.int32), axis=-1, dtype=xp.int32) for t in times
             ]
-            times, finals, logits = zip(*parts, strict=True)
-            return NetworkOutput(
-                [xp.concat(list(chunks), axis=0) for chunks in zip(*times, strict=True)],
-                [xp.concat(list(chunks), axis=0) for chunks in zip(*finals, strict=True)],
-                xp.concat(list(logits), axis=0),
-            )
+            prediction = xp.argmax(logits, axis=-1)
+            # nobody has looked at the potentials: the one who wants to know waits for a GPU once
+            return NetworkOutput(times, counts, logits, prediction, finals, is_finite=False)
 
         return run
 
@@ -216,9 +222,15 @@ class _Dense:
 _GPU_BYTES = 1 << 28  # a GPU wants much work at a time, and has no cache to stay in
 
 
-def _one_chunk(
-    layers: list[PreparedLayer], readout: PreparedReadout, x: Any, steps: int
-) -> NetworkOutput:
+class _Chunk(NamedTuple):
+    """Some samples through all layers."""
+
+    times: list[Array]
+    final_potentials: list[Array]
+    logits: Array
+
+
+def _one_chunk(layers: list[PreparedLayer], readout: PreparedReadout, x: Any, steps: int) -> _Chunk:
     times, finals = [], []
     for run in layers:
         out = run(x)
@@ -226,7 +238,16 @@ def _one_chunk(
         finals.append(out.final_potential + 0)  # a view would keep the potential of all steps
         x = SpikeTimes.unchecked(out.times, steps)
     last = readout(x)
-    return NetworkOutput(times, [*finals, last.final_potential + 0], last.logits)
+    return _Chunk(times, [*finals, last.final_potential + 0], last.logits)
+
+
+def _joined(xp: Any, chunks: list[_Chunk]) -> _Chunk:
+    times, finals, logits = zip(*chunks, strict=True)
+    return _Chunk(
+        [xp.concat(list(arrays), axis=0) for arrays in zip(*times, strict=True)],
+        [xp.concat(list(arrays), axis=0) for arrays in zip(*finals, strict=True)],
+        xp.concat(list(logits), axis=0),
+    )
 
 
 class _Synapses:

@@ -41,6 +41,8 @@ def is_scalar(value: Any) -> bool:
 def namespace(**arrays: Any) -> Any:
     """The one namespace of all the given arrays; None, numbers of Python or NumPy are passed over.
 
+    Dask arrays are refused: `lazy_namespace` takes them.
+
     Raises
     ------
     TypeError
@@ -48,6 +50,17 @@ def namespace(**arrays: Any) -> Any:
     ValueError
         If the arrays live on two devices.
     """
+    for name, value in arrays.items():
+        if compat.is_dask_array(value):
+            raise TypeError(
+                f"{name} is a Dask array: fastsnn_np.bulk.forward_blocks(x, network) computes it "
+                "block by block, and x.compute() loads it as a NumPy array"
+            )
+    return lazy_namespace(**arrays)
+
+
+def lazy_namespace(**arrays: Any) -> Any:
+    """`namespace` for functions that look at no value of their arrays, and so take Dask's too."""
     found: dict[str, Any] = {}
     for name, value in arrays.items():
         if type(value) is numpy.ndarray:  # at once, since most are and the rest takes a while
@@ -126,14 +139,9 @@ _SPARSE = ": Events.from_sparse(...) makes it Events, a form that every function
 
 
 def _check_library(name: str, value: Any) -> None:
-    """Refuse arrays that are lazy or sparse, and say what takes them."""
+    """Refuse arrays that are sparse, and say what takes them."""
     if compat.is_numpy_array(value):
         return
-    if compat.is_dask_array(value):
-        raise TypeError(
-            f"{name} is a Dask array: fastsnn_np.bulk.forward_blocks(x, network) computes it "
-            "block by block, and x.compute() loads it as a NumPy array"
-        )
     if compat.is_pydata_sparse_array(value):
         raise TypeError(f"{name} is a sparse array, sparse.{type(value).__name__}: call todense()")
     if compat.is_torch_array(value) and str(value.layout) != "torch.strided":
@@ -212,6 +220,8 @@ def is_cupy(x: object) -> bool:
 
 def to_numpy(x: Any) -> Any:
     """`x` as a NumPy array on the host, of the native byte order; sharing memory where it can."""
+    if type(x) is numpy.ndarray:
+        return native(x)
     if is_torch(x):
         x = x.detach()
     if type(x).__module__.startswith("fastsnn_np."):

@@ -205,3 +205,25 @@ def test_another_shape_midway(x, network):
         list(forward_iter(network, [x, x[0]]))
     with pytest.raises(TypeError, match="batch 0: x must be an array .* got str"):
         list(forward_iter(network, ["nonsense"]))
+
+
+@pytest.mark.parametrize("method", ["block", "fft"])
+@pytest.mark.parametrize("per_neuron", [False, True])
+def test_currents_and_decay_are_lazy(rng, method, per_neuron):
+    """The two steps that look at no value take Dask arrays, and compute nothing but beta's check."""
+    x, weight = rng.random((6, 5, 130)), rng.random((4, 5))
+    bias, initial = rng.random(4), rng.random((6, 4))
+    beta = rng.uniform(0.4, 0.9, 4) if per_neuron else 0.9
+    blocks = da.from_array(x, chunks=(2, -1, -1))
+    lazy = fs.currents(blocks, da.from_array(weight), da.from_array(bias))
+    current = fs.currents(x, weight, bias)
+    np.testing.assert_allclose(lazy.compute(), current, rtol=1e-12)
+    options = {"input_scale": "unit", "method": method}
+    there = {
+        "beta": da.from_array(beta) if per_neuron else beta,
+        "initial_potential": da.from_array(initial),
+    }
+    found = fs.decay(lazy, **there, **options)
+    assert isinstance(found, da.Array)
+    expected = fs.decay(current, beta=beta, initial_potential=initial, **options)
+    np.testing.assert_allclose(found.compute(), expected, rtol=1e-10)

@@ -48,6 +48,6 @@ ROWS = [
     ("bulk.forward_blocks(ARRAY.rechunk((2, 2, 9)), NET)", ValueError, r"x is cut into.*2: -1\}\)"),
     ("fs.forward(ARRAY, NET)", TypeError, "x is a Dask array:.*as a NumPy array"),
     ("Events.from_dense(ARRAY)", TypeError, "x is a Dask array:.*as a NumPy array"),
-    ("fs.decay(ARRAY, beta=0.5)", TypeError, "current is a Dask array:.*as a NumPy array"),
+    ("fs.layer(ARRAY, beta=0.5)", TypeError, "is a Dask array:.*as a NumPy array"),
     ("encoding.latency(ARRAY)", TypeError, "p is a Dask array:.*as a NumPy array"),
 ]
