@@ -210,7 +210,7 @@ def test_another_shape_midway(x, network):
 @pytest.mark.parametrize("method", ["block", "fft"])
 @pytest.mark.parametrize("per_neuron", [False, True])
 def test_currents_and_decay_are_lazy(rng, method, per_neuron):
-    """The two steps that look at no value take Dask arrays, and compute nothing but beta's check."""
+    """These two steps take Dask arrays, and compute nothing but the check of beta."""
     x, weight = rng.random((6, 5, 130)), rng.random((4, 5))
     bias, initial = rng.random(4), rng.random((6, 4))
     beta = rng.uniform(0.4, 0.9, 4) if per_neuron else 0.9

@@ -300,7 +300,7 @@ def test_dask_arrays_are_sent_to_bulk(dense):
         lambda: fs.forward(x, NETWORK, backend="numpy"),
         lambda: fs.forward(x),
         lambda: fs.prepare(NETWORK, backend="numpy")(x),
-        lambda: fs.decay(x, beta=0.5),
+        lambda: fs.layer(x, beta=0.5),
         lambda: fs.encoding.latency(x),
         lambda: Events.from_dense(x),
         lambda: next(fs.stream(NETWORK, [x], backend="numpy")),
