@@ -74,19 +74,22 @@ def events_layer() -> Case:
 
         trains = random_spike_trains(128, 1000, 128, rate=(10, 10), seed=0).astype(np.float32)
         events = fs.Events.from_dense(trains)
-        rng = np.random.default_rng(1)
-        weight = (3 * rng.standard_normal((200, 1000))).astype(np.float32)
-        there, dense = torch.from_numpy(weight), torch.from_numpy(trains)
-        beta = fs.beta_from_tau(10.0)
+        network = fs.Network.random([1000, 200, 10], seed=0)
+        part = network.layers[0]
+        part.weight[:] *= 3
+        there, dense = torch.from_numpy(part.weight), torch.from_numpy(trains)
 
-        def layer(weight: Any) -> Call:
-            return Call(lambda: to_numpy(fs.layer(events, weight, beta=beta).times))
+        def layer(library: str) -> Call:
+            run = prepared_by(network, library, "dense")
+            return Call(lambda: to_numpy(run(events).spike_times[0]))
 
         def check(outputs: dict[str, Any]) -> str:
             judge = reference.layer(
                 trains[:16].astype(np.float64),
-                weight.astype(np.float64),
-                beta=np.float32(beta),
+                part.weight.astype(np.float64),
+                part.bias,
+                beta=part.beta,
+                input_scale=part.input_scale,
                 return_potential=True,
             )
             rows = []
@@ -99,18 +102,18 @@ def events_layer() -> Case:
 
         return Contest(
             {
-                "NumPy, product": Call(lambda: weight @ trains, lambda kept: None),
-                NUMPY: layer(weight),
+                "NumPy, product": Call(lambda: part.weight @ trains, lambda kept: None),
+                NUMPY: layer("numpy"),
                 "Torch, product": Call(lambda: there @ dense, lambda kept: None),
-                TORCH: layer(there),
+                TORCH: layer("torch"),
             },
             check,
         )
 
     return Case(
         "events-layer",
-        "N_in = 1000, n = 200, T = 128, batch 128, `Events` of 1 %: all four steps against the "
-        "dense product of step 1 alone",
+        "1000-200-10, T = 128, batch 128, `Events` of 1 %: a forward pass, prepared, against the "
+        "dense product of the hidden layer's step 1 alone",
         ("NumPy, product", NUMPY, "Torch, product", TORCH),
         setup,
         (Bar(NUMPY, "NumPy, product", 2.5), Bar(TORCH, "Torch, product", 2.5)),
