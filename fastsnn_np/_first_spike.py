@@ -156,4 +156,5 @@ def first_crossing(xp: Any, potential: Array, threshold: float) -> Array:
 
 def _first_true(flags: Array) -> tuple[Array, Array]:
     xp = namespace(flags=flags)
-    return xp.any(flags, axis=-1), xp.argmax(xp.astype(flags, xp.uint8), axis=-1)
+    first = xp.argmax(xp.astype(flags, xp.uint8), axis=-1)
+    return xp.take_along_axis(flags, first[..., None], axis=-1)[..., 0], first
