@@ -112,6 +112,12 @@ def take(a, indices, axis=None, out=None):
 
 
 @function
+def take_along_axis(a, indices, axis):
+    there = np.take_along_axis(raw(a, "take_along_axis"), raw(indices, "take_along_axis"), axis)
+    return made(there, "arange", "take")
+
+
+@function
 def reshape(a, newshape, order="C", *, copy=None):
     new = a._a.reshape(newshape)
     if new.size and not np.shares_memory(new, a._a):

@@ -41,8 +41,9 @@ class FastSNN(Model):
         spikes, their sum clamped to 1 (before dropout).
     engine : {"auto", "dense", "event"}
         "event" computes on the events, on the CPU, at a cost that follows the spikes; "dense" on
-        dense tensors, on any device. "auto" takes the event engine for `SpikeTimes` and `Events`
-        where it can, and the dense one otherwise.
+        tensors of any device, where sparse input goes through Torch's sparse product and no spike
+        train is made. "auto" takes the event engine for `SpikeTimes` and `Events` where it can, and
+        the dense one otherwise.
     keep : {"nothing", "potential"}
         Whether the event engine computes the potential again in the backward pass, or keeps it:
         batch x neurons x steps numbers per layer for, at best, a third less time.
