@@ -62,7 +62,7 @@ def _of_times(x: SpikeTimes, like: Array) -> Compressed:
 def _of_events(x: Events, like: Array) -> Compressed:
     xp = namespace(weight=like)
     device = device_of(like)
-    index = index_dtype(xp, x.n_neurons, x.n_events)
+    index = index_dtype(xp, len(x) * x.n_steps, x.n_neurons, x.n_events)  # also its transpose's
     indptr = np.concatenate([x.indptr[:, :-1].ravel(), [x.n_events]])
     if x.values is None:
         values = xp.ones(x.n_events, dtype=like.dtype, device=device)
