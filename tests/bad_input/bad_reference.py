@@ -1,0 +1,43 @@
+"""Bad calls of the plain loops that are the specification."""
+
+# fmt: off
+ROWS = [
+    ("reference.layer(None, beta=0.5)", TypeError, "x must be an array of an Array API.*got None"),
+    ("reference.layer(V[0], beta=0.5)", ValueError, r"x must have axes.*got shape \(3, 5\)"),
+    ("reference.layer(X, W, beta=0.5)", TypeError, "x.*got fastsnn_np.spikes._times.SpikeTimes"),
+    ("reference.layer(D, W[:, :3], beta=0.5)", ValueError, r"x has 4 neurons and weight \(3, 3\)"),
+    ("reference.layer(D, W[0], beta=0.5)", ValueError, r"weight must have axes.*got shape \(4,\)"),
+    ("reference.layer(D, [[1.0]], beta=0.5)", TypeError, "weight must be an array of an.*got list"),
+    ("reference.layer(D, W, np.ones(4), beta=0.5)", ValueError, r"bias must have.*got \(4,\)"),
+    ("reference.layer(D, None, np.ones(4), beta=0.5)", TypeError, "bias without weight: add it to"),
+    ("reference.layer(D, W * nan, beta=0.5)", ValueError, r"weight holds nan at index \(0, 0\)"),
+    ("reference.layer(D, W, W[:, 0] * inf, beta=0.5)", ValueError, "bias holds inf at index"),
+    ("reference.layer(V * nan, beta=0.5)", ValueError, r"x holds nan at index \(0, 0, 0\)"),
+    ("reference.layer(V[..., :0], beta=0.5)", ValueError, r"x must have at.*got shape \(2, 3, 0\)"),
+    ("reference.layer(V * 1j, beta=0.5)", TypeError, "x has dtype complex128: use float32 or"),
+    ("reference.layer(HALF, beta=0.5)", TypeError, "x has dtype float16: use float32 or float64"),
+    ("reference.layer(OBJ, beta=0.5)", TypeError, "x has dtype object: use float32 or float64"),
+    ("reference.layer(V, beta=None)", TypeError, "beta must be a number or an array, got None"),
+    ('reference.layer(V, beta="a")', TypeError, "beta must be a number or an array, got 'a'"),
+    ("reference.layer(V, beta=[0.5])", TypeError, r"beta must be a number or an.*got \[0.5\]"),
+    ("reference.layer(V, beta=nan)", ValueError, r"beta must lie inside \(0, 1\) after.*got nan"),
+    ("reference.layer(V, beta=1)", ValueError, r"beta must lie inside \(0, 1\) after.*got 1.0"),
+    ("reference.layer(V, beta=1 - 1e-20)", ValueError, r"beta must lie inside \(0, 1\).*got 1.0"),
+    ("reference.layer(V, beta=np.ones(5) / 2)", ValueError, r"beta must be a.*got shape \(5,\)"),
+    ("reference.layer(V, beta=0.5, threshold=None)", ValueError, "threshold must be a.*got None"),
+    ("reference.layer(V, beta=0.5, threshold=nan)", ValueError, "threshold must be a.*got nan"),
+    ("reference.layer(V, beta=0.5, threshold=np.ones(3))", ValueError, r"threshold must.*\(3,\)"),
+    ('reference.layer(V, beta=0.5, initial_potential="a")', TypeError, "initial_potential.*'a'"),
+    ("reference.layer(V, beta=0.5, initial_potential=nan)", ValueError, "initial_potential.*nan"),
+# TOO LONG reference.layer(V, beta=0.5, initial_potential=10**400) ValueError initial_potential must be a finite number, got 10000000000000000000000000000000000000000000000000000000000000000000000000000...
+# TOO LONG reference.layer(V, beta=0.5, initial_potential=np.ones(4)) ValueError initial_potential must be a number or fit (..., neurons), (2, 3), got shape (4,)
+    ('reference.layer(V, beta=0.5, input_scale="normalized")', ValueError, "input_scale.*malized'"),
+    ('reference.layer(V, beta=0.5, return_potential="no")', TypeError, "return_potential.*'no'"),
+    ("reference.readout(D[:, :3], W, beta=0.5)", ValueError, r"x has 3 neurons and weight \(3,"),
+    ('reference.readout(V, beta=0.5, kind="mean")', ValueError, "kind must be one of.*got 'mean'"),
+    ("reference.readout(V, beta=0.5, return_potential=1)", TypeError, "return_potential.*got 1"),
+    ("reference.standard_layer(D[:, :3], W, beta=0.5)", ValueError, "x has 3 neurons and weight"),
+    ('reference.standard_layer(V, beta=0.5, threshold="a")', ValueError, "threshold must.*got 'a'"),
+    ("reference.standard_layer(V, beta=0.5, threshold=inf)", ValueError, "threshold must.*got inf"),
+    ("reference.standard_layer(V, beta=0.5, input_scale=None)", ValueError, "input_scale.*None"),
+]
