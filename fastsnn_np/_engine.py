@@ -82,11 +82,15 @@ class PreparedReadout(Protocol):
 
 
 class NetworkOutput(NamedTuple):
-    """What a whole network gives; lists have one array per hidden layer, the readout's last."""
+    """What a whole network gives; lists have one array per hidden layer."""
 
-    times: list[Array]  #: int32 (batch, neurons), of hidden layers; the number of steps if silent
-    final_potentials: list[Array]  #: (batch, neurons), V at the last step that was computed
+    times: list[Array]  #: int32 (batch, neurons); the number of steps if silent
+    counts: list[Array]  #: int32 (batch,), number of spikes
     logits: Array  #: (batch, classes)
+    prediction: Array  #: integer (batch,), the class of the largest logit
+    #: (batch, neurons), V at the last step that was computed; the readout's last
+    final_potentials: list[Array]
+    is_finite: bool  #: whether all of them are
 
 
 class PreparedNetwork(Protocol):

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import ctypes
 import functools
 import hashlib
 import logging
 import os
+import sys
 import threading
 import types
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +28,7 @@ _ANNOUNCE_AFTER_S = 1.5
 class _State:
     parallel_has_run = False
     forked_since = False
-    pool: ThreadPoolExecutor | None = None
+    pool: _Pool | None = None
 
 
 def _after_fork() -> None:
@@ -69,6 +71,47 @@ class Kernel:
         return result
 
 
+class _Pool(ThreadPoolExecutor):
+    """Threads for shares, kept off the core of whoever waits for them.
+
+    A thread that wakes for a millisecond is put on the core of the one that woke it by schedulers
+    that save power or pack virtual processors, and the two then take turns.
+    """
+
+    def __init__(self) -> None:
+        self._ids: list[int] = []
+        self._placed = (-1, 0)  #: the caller's core and the number of threads last seen
+        super().__init__(
+            max(_CONFIG.NUMBA_NUM_THREADS, 1),
+            thread_name_prefix="fastsnn_np",
+            initializer=lambda: self._ids.append(threading.get_native_id()),
+        )
+
+    def spread(self) -> None:
+        """Keep the threads off the caller's core, where the system lets one say so."""
+        if sys.platform != "linux" or _core is None:
+            return
+        placed = (_core(), len(self._ids))
+        if placed == self._placed:
+            return
+        self._placed = placed
+        others = os.sched_getaffinity(0) - {placed[0]}
+        for thread in self._ids if others else ():
+            with suppress(OSError):  # the core is no longer ours, or this is not allowed
+                os.sched_setaffinity(thread, others)
+
+
+def _number_of_core() -> Callable[[], int] | None:
+    """The system's function that tells on which core its caller runs; Linux has one."""
+    if sys.platform != "linux":
+        return None
+    found: Callable[[], int] | None = getattr(ctypes.CDLL(None), "sched_getcpu", None)
+    return found
+
+
+_core = _number_of_core()
+
+
 class Shared:
     """A function of a share, the number of shares and what is shared, compiled once.
 
@@ -103,7 +146,9 @@ class Shared:
         if shares == 1 or not runs_parallel():
             work()
             return
-        others = [_pool().submit(work) for _ in range(min(shares, numba.get_num_threads()) - 1)]
+        pool = _pool()
+        pool.spread()
+        others = [pool.submit(work) for _ in range(min(shares, numba.get_num_threads()) - 1)]
         try:
             work()
         finally:
@@ -129,11 +174,10 @@ def _announced(function: Callable[..., Any]) -> Iterator[None]:
         timer.cancel()
 
 
-def _pool() -> ThreadPoolExecutor:
+def _pool() -> _Pool:
     with _lock:
         if _State.pool is None:
-            most = max(_CONFIG.NUMBA_NUM_THREADS, 1)
-            _State.pool = ThreadPoolExecutor(most, thread_name_prefix="fastsnn_np")
+            _State.pool = _Pool()
         return _State.pool
 
 

@@ -195,6 +195,8 @@ def is_cupy(x: object) -> bool:
 
 def to_numpy(x: Any) -> Any:
     """`x` as a NumPy array on the host, of the native byte order; sharing memory where it can."""
+    if type(x) is numpy.ndarray:
+        return native(x)
     if is_torch(x):
         x = x.detach()
     if type(x).__module__.startswith("fastsnn_np."):

@@ -223,3 +223,22 @@ def _note(share, shares, done):
 def _refuse(share, shares, which):
     if share == which:
         raise ValueError("not this share")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="threads are placed on Linux alone")
+def test_threads_are_kept_off_the_core_of_their_caller():
+    cores = os.sched_getaffinity(0)
+    if len(cores) < 2:
+        pytest.skip("there is one core")
+    pool = _jit._Pool()
+    pool.submit(int).result()
+    own = min(cores)
+    try:
+        os.sched_setaffinity(0, {own, max(cores)})
+        pool.spread()
+        where = pool._placed[0]
+        (thread,) = pool._ids
+        assert os.sched_getaffinity(thread) == {own, max(cores)} - {where}
+    finally:
+        os.sched_setaffinity(0, cores)
+        pool.shutdown()

@@ -111,25 +111,26 @@ class EventEngine:
         for i, part in enumerate(hidden):
             parameters[i] = parameters[i]._replace(threshold=part.options.threshold)
         summed = readout.options.kind == "sum"
-        prepared = networks.prepared(parameters)
-        dtype = prepared.packed.weight.dtype
+        compute = networks.Inference(networks.prepared(parameters), summed=summed)
+        dtype = parameters[-1].weight.dtype
 
         def run(x: Any) -> NetworkOutput:
             if isinstance(x, SpikeTimes):
-                times = x.times if self._given is None else to_numpy(x.times)
-                out = networks.network_forward(
-                    SpikeTimes.unchecked(times, x.n_steps), prepared, summed=summed
-                )
+                if self._given is not None:
+                    x = SpikeTimes.unchecked(to_numpy(x.times), x.n_steps)
+                out = compute(x)
             else:
                 rows = self._rows(x, dtype)
-                to_the_end = not np.isfinite(rows.values).all()
-                out = networks.network_forward(rows, prepared, summed=summed, to_the_end=to_the_end)
+                out = compute(rows, to_the_end=not np.isfinite(rows.values).all())
             if self._given is None:
-                return NetworkOutput(out.times, out.final, out.logits)
+                return out
             return NetworkOutput(
                 list(self._gives(*out.times)),
-                list(self._gives(*out.final)),
+                list(self._gives(*out.counts)),
                 self._given(out.logits),
+                self._given(out.prediction),
+                list(self._gives(*out.final_potentials)),
+                out.is_finite,
             )
 
         return run

@@ -12,6 +12,7 @@ import numpy as np
 
 from fastsnn_np._checks import check_beta, check_neurons, check_option, check_weights
 from fastsnn_np._decay import InputScale
+from fastsnn_np._engine import NetworkOutput
 from fastsnn_np._namespace import float_dtype
 from fastsnn_np.backends.event import gradients, kernels, packing
 from fastsnn_np.backends.event.layers import (
@@ -47,6 +48,10 @@ class Prepared(NamedTuple):
     packed: packing.Network
     parameters: tuple[LayerParameters, ...]
     tiny: Any  #: the smallest normal number of the dtype
+
+    @property
+    def dtype(self) -> Any:
+        return self.packed.weight.dtype
 
     @property
     def sizes(self) -> list[tuple[int, int]]:
@@ -125,7 +130,7 @@ def network_forward(
     to_the_end : bool
         Whether a sample goes on once all neurons of a tile have fired.
     """
-    packed, dtype = network.packed, network.packed.weight.dtype
+    packed, dtype = network.packed, network.dtype
     inputs, hidden = int(packed.shape[0, 0]), len(packed.shape) - 1
     if isinstance(x, SpikeTimes):
         spikes = contiguous(x.times, np.int32)
@@ -156,19 +161,8 @@ def network_forward(
     return NetworkRun(logits, times, final, rows, kept, start, let, summed)
 
 
-class Answer(NamedTuple):
-    """What a network gives without gradients."""
-
-    times: list[Any]  #: int32 (batch, neurons), of each hidden layer
-    counts: Any  #: int32 (hidden layers, batch): number of spikes
-    logits: Any
-    prediction: Any
-    final: list[Any]  #: as in `NetworkRun`
-    is_finite: bool  #: whether no last potential is NaN or infinite
-
-
-class Asked:
-    """A network made ready for many small calls, each in one compiled call with little around it.
+class Inference:
+    """A network for many calls without gradients, each one compiled call with little around it.
 
     Parameters
     ----------
@@ -178,52 +172,62 @@ class Asked:
     """
 
     def __init__(self, network: Prepared, *, summed: bool) -> None:
-        self.network = network
-        dtype = network.packed.weight.dtype
-        *hidden, (_, classes) = network.sizes
-        self._inputs = network.sizes[0][0]
-        self._neurons, self._classes = [n for _, n in hidden], classes
-        self._all = network.packed.bias.size
-        self._below = sum(self._neurons)
-        self._nothing = np.empty(0, dtype)
-        self._every = np.empty(0, np.uint8)
+        self._packed, dtype = network.packed, network.dtype
+        *hidden, (_, self._classes) = network.sizes
+        self._inputs, self._neurons = network.sizes[0][0], [n for _, n in hidden]
+        self._all, self._below = network.packed.bias.size, sum(self._neurons)
+        self._nothing, self._no_values = np.empty(0, np.uint8), np.empty(0, dtype)
         self._options = kernels.Options(len(hidden), summed, False, network.tiny)
 
-    def __call__(self, times: Any, steps: int) -> Answer:
-        """Answer to spike times, int32 (batch, inputs), C-contiguous and known to be right."""
-        batch, inputs = times.shape
-        if inputs != self._inputs:
-            check_neurons(inputs, self._inputs, "the network")
-        places, hidden, classes = batch * self._below, len(self._neurons), batch * self._classes
-        nothing, dtype = self._nothing, self._nothing.dtype
-        ints = np.empty(2 * places + classes + batch * inputs, np.int32)
-        numbers = np.empty(places + 2 * classes, dtype)
+    def __call__(self, x: SpikeTimes | Rows, *, to_the_end: bool = False) -> NetworkOutput:
+        """Spikes and logits of NumPy arrays; `to_the_end` as in `network_forward`."""
+        spikes, own = _NO_SPIKES, 0  # own: number of events that are yet to be sorted
+        if isinstance(x, SpikeTimes):
+            spikes, steps = contiguous(x.times, np.int32), x.n_steps
+            (batch, inputs), own = spikes.shape, spikes.size
+        else:
+            batch, steps, inputs = x.indptr.shape[0], x.indptr.shape[1] - 1, x.n_inputs
+        check_neurons(inputs, self._inputs, "the network")
+        places, hidden, logits = batch * self._below, len(self._neurons), batch * self._classes
+        # three arrays, and views of them: each one of its own takes as long as a small layer
+        ints = np.empty(2 * places + logits + own, np.int32)
+        numbers = np.empty(places + 2 * logits, self._no_values.dtype)
         pointers = np.empty((hidden + 1, batch, steps + 1), np.int64)
-        rest = ints[2 * places :]
-        rows = Rows(pointers[hidden], rest[classes:], nothing, inputs)
+        if isinstance(x, SpikeTimes):
+            rows = Rows(pointers[hidden], ints[2 * places + logits :], self._no_values, inputs)
+        else:
+            rows = x
         run = kernels.Run(
             ints[:places],
-            numbers[: places + classes],
-            nothing,
-            numbers[places + classes :],
-            rest[:classes],
+            numbers[: places + logits],
+            self._no_values,
+            numbers[places + logits :],
+            ints[2 * places : 2 * places + logits],
             pointers[:hidden],
             ints[places : 2 * places],
         )
         shares = division(rows, self._all)[0] if batch > 1 else 1
-        packed, options = self.network.packed, self._options
-        kernels.forward(shares, 1, times, rows, packed, nothing, self._every, options, run)
-        logits = run.logits.reshape(batch, self._classes)
-        found, final, start = [], [], 0
+        options = self._options._replace(to_the_end=True) if to_the_end else self._options
+        kernels.forward(
+            shares, 1, spikes, rows, self._packed, self._no_values, self._nothing, options, run
+        )
+        times, final, start = [], [], 0
         for n in self._neurons:
             stop = start + batch * n
-            found.append(run.times[start:stop].reshape(batch, n))
+            times.append(run.times[start:stop].reshape(batch, n))
             final.append(run.final[start:stop].reshape(batch, n))
             start = stop
         final.append(run.final[start:].reshape(batch, self._classes))
-        counts = (run.indptr[:, :, -1] - run.indptr[:, :, 0]).astype(np.int32)
-        is_finite = bool(np.isfinite(run.final).all())
-        return Answer(found, counts, logits, logits.argmax(-1), final, is_finite)
+        counts = run.indptr[:, :, -1] - run.indptr[:, :, 0]
+        found = run.logits.reshape(batch, self._classes)
+        return NetworkOutput(
+            times,
+            list(counts.astype(np.int32)),
+            found,
+            found.argmax(-1),
+            final,
+            bool(np.isfinite(run.final).all()),
+        )
 
 
 def network_backward(
@@ -251,7 +255,7 @@ def network_backward(
     keep_current : bool
         Whether dL/dI of the first layer is wanted.
     """
-    packed, dtype = network.packed, network.packed.weight.dtype
+    packed, dtype = network.packed, network.dtype
     hidden, batch = len(packed.shape) - 1, len(run.logits)
     steps = run.rows.indptr.shape[1] - 1
     above = _above(network, handed)._replace(logits=contiguous(dlogits, dtype).reshape(-1))
@@ -299,7 +303,7 @@ def _found_by_layer(network: Prepared, found: gradients.Found) -> list[Gradients
 
 def _above(network: Prepared, handed: Sequence[float] | None) -> gradients.Above:
     """The weights above each hidden layer, laid out for the product with dL/dI."""
-    dtype, at, entry = network.packed.weight.dtype, [], 0
+    dtype, at, entry = network.dtype, [], 0
     for inputs, neurons in network.sizes[1:]:
         at.append(entry)
         entry += neurons * packing.whole_tiles(inputs)

@@ -7,7 +7,7 @@ import operator
 from typing import Any, NamedTuple
 
 from .._engine import PreparedNetwork
-from .._namespace import Array, as_dtype, float_dtype
+from .._namespace import Array, as_dtype, float_dtype, namespace
 from ..network import Network
 from ..spikes import Events, SpikeTimes
 from ._finite import error_of_potential
@@ -96,22 +96,26 @@ def run_network(
     prepared: PreparedNetwork,
     network: Network,
     engine: str,
-    xp: Any,
     x: Any,
     steps: int,
     options: Options,
 ) -> Result:
     """The result of a batch `x` of a network that an engine computes in one call."""
-    times, finals, logits = prepared(x)
-    result = _result(xp, times, logits, steps, engine)
-    if options.check_finite:
-        names = [*[f"layer {i}" for i in range(len(times))], "the readout"]
-        looks = [
-            _Look(xp.all(xp.isfinite(final)), final, name)
-            for final, name in zip(finals, names, strict=True)
-        ]
-        _check(looks, x, network, None)
-    return result
+    out = prepared(x)
+    if options.check_finite and not out.is_finite:
+        xp = namespace(logits=out.logits)
+        names = [*[f"layer {i}" for i in range(len(out.times))], "the readout"]
+        _check(
+            [
+                _Look(xp.all(xp.isfinite(final)), final, name)
+                for final, name in zip(out.final_potentials, names, strict=True)
+            ],
+            x,
+            network,
+            None,
+        )
+    times, counts = tuple(out.times), tuple(out.counts)
+    return Result(times, counts, out.logits, out.prediction, None, steps, None, engine)
 
 
 def _check(looks: list[_Look], x: Any, network: Network | None, state: State | None) -> None:

@@ -54,6 +54,7 @@ class Prepared:
         self._device = device if home is None else home
         parts = (*self.network.layers, self.network.readout)
         weights = tuple(part.weight for part in parts)
+        self._inputs = self.network.sizes[0]
         self._for_sparse = choose(engine, True, self._backend, weights, method)
         self._for_dense = choose(engine, False, self._backend, weights, method)
         self._by_density = (
@@ -83,7 +84,7 @@ class Prepared:
     def _run(self, x: Array | SpikeTimes | Events, state: State | None) -> Result:
         x = self._placed(x)
         batch, inputs, steps = shape_of(x)
-        check_neurons(inputs, self.network.sizes[0], "the network", steps=steps)
+        check_neurons(inputs, self._inputs, "the network", steps=steps)
         if state is not None:
             last = self.network.readout
             check_state(state, batch, self.network.sizes[1:], len(self.network.layers), last.weight)
@@ -91,9 +92,7 @@ class Prepared:
         if state is None and not self._by_layers:
             whole = self._whole(choice)
             if whole is not None:
-                return run_network(
-                    whole, self.network, choice.first, self._xp, x, steps, self.options
-                )
+                return run_network(whole, self.network, choice.first, x, steps, self.options)
         return run(self._chain(choice), self._xp, x, steps, self.options, state)
 
     def __reduce__(self) -> tuple[Any, ...]:

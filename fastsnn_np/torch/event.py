@@ -1,7 +1,7 @@
 """The event engine under autograd: a whole network in one function, forward and backward.
 
 Tensors on the CPU share their memory with the kernels of ``fastsnn_np.backends.event``. No tape is
-kept: the backward pass is the closed form, and the potential is replayed or, on request, kept.
+kept: the backward pass is the closed form, which replays the potential.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ from torch import Tensor
 
 from .. import backends
 from .._decay import InputScale
-from ..backends.event import layers as engine
+from ..backends.event import networks
+from ..backends.event.layers import Rows, rows_of
 from ..spikes import Events, SpikeTimes
 from .functional import handed_down, no_double_backward
 from .modules import Activity, DropoutMask
@@ -56,8 +57,6 @@ class NetworkOptions(NamedTuple):
 
     hidden: Sequence[HiddenLayer]
     readout: ReadoutLayer
-    keep_potential: bool
-    pages: list[Any]  #: arrays of earlier steps, to be used again
     activity: bool  #: whether that of each hidden layer is returned
 
     @property
@@ -99,77 +98,48 @@ class _Network(torch.autograd.Function):
     def forward(
         ctx: Any, sparse: Any, dense: Tensor | None, options: NetworkOptions, *parameters: Any
     ) -> tuple[Tensor, ...]:
-        layers = _grouped(parameters, Parameters)
-        dtype = backends.get("numpy").asarray(layers[0].weight).dtype
-        *weights_of_hidden, last = _weights(layers, options)
-        rows = _rows(sparse if dense is None else dense, dtype)
-        steps = rows.indptr.shape[1] - 1
-        kept: list[Any] = []
-        activities: list[Activity] = []
-        for layer, weights in zip(options.hidden, weights_of_hidden, strict=True):
-            keep = None
-            if options.keep_potential and any(ctx.needs_input_grad):
-                keep = _take(options.pages, (len(rows.indptr), steps, len(weights.beta)), dtype)
-            out = engine.layer(rows, weights, threshold=layer.threshold, keep=keep)
-            kept.append((rows, weights, out))
-            if options.activity:
-                activities.append(_activity(out.times, steps, dtype))
-            times = out.times
-            if layer.dropout is not None:
-                times = np.where(layer.dropout.kept.numpy(), times, np.int32(steps))
-            rows = engine.rows_of_times(times, steps, dtype)
-        read = engine.readout(rows, last, summed=options.readout.summed)
-        kept.append((rows, last, read))
-        ctx.kept, ctx.options = kept, options
+        network = _prepared(_grouped(parameters, Parameters), options)
+        out = networks.network_forward(
+            _taken(sparse if dense is None else dense, network.dtype),
+            network,
+            summed=options.readout.summed,
+            passes=_passes(options),
+        )
+        activities = []
+        if options.activity:
+            steps = out.rows.indptr.shape[1] - 1
+            activities = [_activity(times, steps, network.dtype) for times in out.times]
+        ctx.network, ctx.run, ctx.options = network, out, options
         # no gradient can be right once an optimiser has moved the weights under the kept arrays
         ctx.save_for_backward(*[p for p in parameters if p is not None])
         ctx.absent = [p is None for p in parameters]
         ctx.mark_non_differentiable(*[activity.per_neuron for activity in activities])
-        return torch.from_numpy(read.logits), *_flat(activities)
+        return torch.from_numpy(out.logits), *_flat(activities)
 
     @staticmethod
     @no_double_backward
     def backward(ctx: Any, *grads: Tensor) -> tuple[Any, ...]:
         _ = ctx.saved_tensors  # raises if a parameter was changed in between
-        options: NetworkOptions = ctx.options
-        *hidden, (rows, weights, read) = ctx.kept
+        network, out, hidden = ctx.network, ctx.run, ctx.options.hidden
         dlogits, *dactivities = (grad.numpy() for grad in grads)
         activities = _grouped(dactivities, Activity)  # none if they were not returned
-        summed = options.readout.summed
-        found = engine.readout_backward(rows, weights, read, dlogits, summed=summed)
-        gradients = [found]
-        steps = rows.indptr.shape[1] - 1
+        steps = out.rows.indptr.shape[1] - 1
         wants_input = ctx.needs_input_grad[1]
-        for i in reversed(range(len(hidden))):
-            layer = options.hidden[i]
-            above = _above(weights, handed_down(steps) if i < len(hidden) - 1 else 1.0)
-            rows, weights, out = hidden[i]
-            found = engine.layer_backward(
-                rows,
-                weights,
-                out,
-                found.current,
-                above,
-                threshold=layer.threshold,
-                slope=layer.slope,
-                paper=layer.paper,
-                keep_current=i > 0 or wants_input,
-                dropout=None if layer.dropout is None else layer.dropout.kept.numpy(),
-                activity=(activities[i].spikes, activities[i].latency) if activities else None,
-            )
-            gradients.append(found)
-            if out.potential.size:
-                # a second backward pass replays: the pages may be in use by then
-                ctx.kept[i] = (rows, weights, out._replace(potential=out.potential[:0]))
-                options.pages.append(out.potential)
+        found = networks.network_backward(
+            network,
+            out,
+            dlogits,
+            slopes=[layer.slope for layer in hidden],
+            papers=[layer.paper for layer in hidden],
+            activity=[(a.spikes, a.latency) for a in activities] if activities else None,
+            handed=[*[handed_down(steps)] * (len(hidden) - 1), 1.0],
+            keep_current=wants_input,
+        )
         dx = None
         if wants_input:  # dL/dS_in = W^T dL/dI, as (batch, inputs, steps)
-            dx = torch.from_numpy(np.matmul(weights.weight, found.current.transpose(0, 2, 1)))
-        layers = [
-            # laid out as the parameter is: autograd would copy it otherwise
-            Parameters(np.ascontiguousarray(_scaled(found.weight, size).T), found.bias, found.beta)
-            for found, size in zip(reversed(gradients), options.spike_sizes, strict=True)
-        ]
+            weight = network.parameters[0].weight
+            dx = torch.from_numpy(np.matmul(weight.T, found.current.transpose(0, 2, 1)))
+        layers = [Parameters(layer.weight.T, layer.bias, layer.beta) for layer in found.layers]
         absent = zip(_flat(layers), ctx.absent, strict=True)
         tensors = [None if is_absent else torch.from_numpy(g) for g, is_absent in absent]
         return None, dx, None, *tensors
@@ -188,49 +158,43 @@ def _grouped(flat: Sequence[Any], kind: type[_Group]) -> list[_Group]:
     return [kind(*flat[i : i + size]) for i in range(0, len(flat), size)]
 
 
-def _rows(x: Any, dtype: Any) -> engine.Rows:
+def _taken(x: Any, dtype: Any) -> SpikeTimes | Rows:
+    """An input as the kernels take it."""
     if isinstance(x, Tensor):
-        return engine.rows_of(x.detach().numpy(), dtype)
+        return rows_of(x.detach().numpy(), dtype)
     if isinstance(x, SpikeTimes):
-        times = backends.get("numpy").asarray(x.times)
-        return engine.rows_of_times(np.ascontiguousarray(times), x.n_steps, dtype)
-    return engine.rows_of(x, dtype)
+        return SpikeTimes.unchecked(backends.get("numpy").asarray(x.times), x.n_steps)
+    return rows_of(x, dtype)
 
 
-def _weights(layers: Sequence[Parameters], options: NetworkOptions) -> list[engine.Weights]:
+def _prepared(layers: Sequence[Parameters], options: NetworkOptions) -> networks.Prepared:
     """The layers' parameters as the kernels read them; spikes count as 1, so weights are scaled.
 
     Weights are laid out anew in every pass, one percent of a training step. A copy kept for the
     next one would miss what ``weight.data.mul_(3)`` or NumPy does to them: Torch counts neither.
     """
-    scales = [*[layer.input_scale for layer in options.hidden], options.readout.input_scale]
-    found = []
-    for layer, scale, size in zip(layers, scales, options.spike_sizes, strict=True):
-        weight, bias, beta = (None if p is None else p.detach().numpy() for p in layer)
-        found.append(engine.weights_of(_scaled(weight, size), bias, beta, scale))
-    return found
+    sizes = options.spike_sizes
+    given = []
+    for i, parameters in enumerate(layers):
+        weight, bias, beta = (None if p is None else p.detach().numpy() for p in parameters)
+        layer = options.hidden[i] if i < len(options.hidden) else options.readout
+        threshold = layer.threshold if isinstance(layer, HiddenLayer) else np.inf
+        given.append(
+            networks.LayerParameters(weight, bias, beta, layer.input_scale, threshold, sizes[i])
+        )
+    return networks.prepared(given)
 
 
-def _above(weights: engine.Weights, factor: float) -> Any:
-    """A layer's weight as (neurons, inputs), scaled for what the layer hands down."""
-    return _scaled(np.ascontiguousarray(weights.weight.T), factor)
-
-
-def _scaled(array: Any, factor: float) -> Any:
-    return array if factor == 1 else np.multiply(array, factor, dtype=array.dtype)
+def _passes(options: NetworkOptions) -> list[Any] | None:
+    """Whose spikes go on, for each hidden layer; None if all of them do."""
+    masks = [None if layer.dropout is None else layer.dropout.kept for layer in options.hidden]
+    if all(mask is None for mask in masks):
+        return None
+    return [None if mask is None else mask.numpy() for mask in masks]
 
 
 def _activity(times: Any, steps: int, dtype: Any) -> Activity:
     fired = times < steps
-    count = fired.sum(axis=1, dtype=dtype)
-    latency = times.sum(axis=1, dtype=dtype)
+    count = fired.sum(axis=1).astype(dtype)
+    latency = times.sum(axis=1, dtype=np.int64).astype(dtype)
     return Activity(*map(torch.from_numpy, (count, latency, fired.sum(axis=0))))
-
-
-def _take(pages: list[Any], shape: tuple[int, ...], dtype: Any) -> Any:
-    """Pages of an earlier step, given back by its backward pass: fresh ones cost more than sums."""
-    for i, held in enumerate(pages):
-        if held.shape == shape and held.dtype == dtype:
-            return pages.pop(i)
-    pages.clear()  # of another shape: the batches have changed
-    return np.empty(shape, dtype)

@@ -142,7 +142,6 @@ class FastSNN(Model):
         """What both constructors end with."""
         super().__init__(hidden, readout, dt)
         self.engine, self.keep, self.skip, self.dropout = engine, keep, skip, dropout
-        self._pages: list[Any] = []  # reused by keep="potential"
         if skip and not any(n == k for n, k in (layer.weight.shape for layer in self.hidden())):
             raise ValueError(
                 "skip=True passes the input of a layer on beside as many spikes, and no hidden "
@@ -270,8 +269,6 @@ class FastSNN(Model):
         options = NetworkOptions(
             hidden,
             ReadoutLayer(self.readout.input_scale, summed=self.readout.kind == "sum"),
-            keep_potential=self.keep == "potential",
-            pages=self._pages,
             activity=activity,
         )
         parts = (*self.hidden(), self.readout)
