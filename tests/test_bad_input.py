@@ -17,12 +17,13 @@ import pytest
 from safetensors.numpy import save_file
 
 import fastsnn_np as fs
-from fastsnn_np import agreement, augment, backends, bulk, datasets, encoding, metrics
+from fastsnn_np import agreement, augment, backends, bulk, datasets, encoding, metrics, reference
 from fastsnn_np.cli import main
 
 #: what a row needs: the backend it is selected with, and modules
 SUBJECTS = {
     "core": ("numpy",),
+    "reference": ("numpy",),
     "network": ("numpy",),
     "forward": ("numpy",),
     "spikes": ("numpy",),
@@ -120,6 +121,7 @@ def shared(folder):
         "datasets": datasets,
         "encoding": encoding,
         "metrics": metrics,
+        "reference": reference,
         "fashion": datasets.fashion_mnist,
         "nan": float("nan"),
         "inf": float("inf"),
