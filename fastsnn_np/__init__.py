@@ -11,6 +11,7 @@ from ._decay import beta_from_tau, decay
 from ._doctor import doctor
 from ._first_spike import FirstSpike, first_spike, first_spike_times, g, phi, threshold
 from ._forward import Prepared, Result, State, forward, prepare, stream
+from ._kinds import Neuron
 from ._layer import LayerOutput, ReadoutOutput, layer, readout
 from ._neuron import normalise
 from ._version import __version__ as __version__
@@ -23,6 +24,7 @@ __all__ = [
     "Layer",
     "LayerOutput",
     "Network",
+    "Neuron",
     "Prepared",
     "Readout",
     "ReadoutOutput",

@@ -232,6 +232,25 @@ def any_of(mask):
 
 
 @intrinsic
+def _total_of(typing, x):
+    def codegen(context, builder, signature, args):
+        scalar = args[0].type.element
+        name = f"llvm.vector.reduce.fadd.v{x.width}f{x.dtype.bitwidth}"
+        kind = ir.FunctionType(scalar, [scalar, args[0].type])
+        add = cgutils.get_or_insert_function(builder.module, kind, name)
+        # in any order: LLVM halves the lanes until one is left, the same way in every build
+        return builder.call(add, [ir.Constant(scalar, 0.0), args[0]], fastmath=("reassoc",))
+
+    return x.dtype(x), codegen
+
+
+@emitted_by(_total_of)
+def total_of(x):
+    """The sum of all floating-point lanes."""
+    return x.sum(dtype=x.dtype)
+
+
+@intrinsic
 def _as_type_of(typing, x, like):
     to = x.of(like.dtype)
 

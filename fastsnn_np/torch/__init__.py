@@ -13,6 +13,7 @@ from .modules import Activity, FastLIF, Readout
 from .standard_snn import StandardLIF, StandardSNN
 
 if TYPE_CHECKING:
+    from .spiking import SpikingLIF, SpikingSNN
     from .training import fit
 
 __all__ = [
@@ -20,6 +21,8 @@ __all__ = [
     "FastLIF",
     "FastSNN",
     "Readout",
+    "SpikingLIF",
+    "SpikingSNN",
     "StandardLIF",
     "StandardSNN",
     "first_spike",
@@ -34,6 +37,10 @@ def __getattr__(name: str) -> Any:
         from .training import fit
 
         return fit
+    if name in ("SpikingLIF", "SpikingSNN"):  # imports the event engine's kernels
+        from . import spiking
+
+        return getattr(spiking, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
