@@ -218,3 +218,19 @@ def run(code, **env):
     )
     assert done.returncode == 0, done.stderr
     return done.stdout.strip()
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("zeros", [lanes.zeros64, lanes.zeros32, lanes.zeros16])
+def test_the_sum_of_all_lanes(zeros, dtype):
+    @numba.njit
+    def total(x, zero):
+        return lanes.total_of(lanes.get(lanes.span(x), 0, zeros(zero)))
+
+    x = np.random.default_rng(0).normal(size=64).astype(dtype)
+    width = {lanes.zeros64: 64, lanes.zeros32: 32, lanes.zeros16: 16}[zeros]
+    expected = x[:width].astype(np.float64).sum()
+    found = total(x, dtype(0))
+    assert abs(found - expected) <= 64 * np.finfo(dtype).eps * np.abs(x).sum()
+    x[3] = np.nan
+    assert np.isnan(total(x, dtype(0)))

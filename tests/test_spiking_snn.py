@@ -11,7 +11,7 @@ from fastsnn_np import Events, Neuron
 
 torch = pytest.importorskip("torch")
 from fastsnn_np.torch import SpikingLIF, SpikingSNN  # noqa: E402
-from fastsnn_np.torch.spiking import WeightedReadout  # noqa: E402
+from fastsnn_np.torch.spiking_modules import WeightedReadout  # noqa: E402
 
 KINDS = [
     Neuron("always"),

@@ -322,7 +322,8 @@ def test_only_the_currents_are_rounded_under_autocast():
 @pytest.mark.parametrize("engine", ["dense", "event"])
 def test_copies_and_state(engine):
     torch.manual_seed(0)
-    model = FastSNN([11, 9, 3], engine=engine, keep="potential")
+    with pytest.warns(DeprecationWarning, match="no effect"):
+        model = FastSNN([11, 9, 3], engine=engine, keep="potential")
     x = trains(dtype=torch.float32)
     model(x).sum().backward()
     twin = copy.deepcopy(model)

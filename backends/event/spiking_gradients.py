@@ -209,7 +209,7 @@ def mark(array, indices, start, stop, value):
 def gather(b, t, zero, layer, again, neurons, rule, sweep, total):
     """G of the neurons whose surrogate is not 0: from recurrence, and from above."""
     n, above = layer.neurons, rule.current.shape[2]
-    steps = rule.current.shape[1]
+    row, at = rule.current.reshape(-1), (b * rule.current.shape[1] + t) * above
     for k in range(n):
         if sweep.slope[k] == 0:
             continue
@@ -217,8 +217,6 @@ def gather(b, t, zero, layer, again, neurons, rule, sweep, total):
         if neurons.recurrent:
             product_tiles(n, 0, 1, zero, n, k, again.weight, sweep.q, 0, n, total)
         if above and (rule.passes.shape[0] == 0 or rule.passes[b, k]):
-            at = (b * steps + t) * above
-            row = rule.current.reshape(-1)
             product_tiles(above, 0, 1, zero, n, k, rule.weight, row, at, above, total)
         sweep.given[k] = total[0]
 

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 from .fast_snn import FastSNN
 from .functional import first_spike, spike, surrogate_derivative
 from .modules import Activity, FastLIF, Readout
+from .spiking_modules import SpikingLIF
 from .standard_snn import StandardLIF, StandardSNN
 
 if TYPE_CHECKING:
-    from .spiking import SpikingLIF, SpikingSNN
+    from .spiking import SpikingSNN
     from .training import fit
 
 __all__ = [
@@ -37,10 +38,10 @@ def __getattr__(name: str) -> Any:
         from .training import fit
 
         return fit
-    if name in ("SpikingLIF", "SpikingSNN"):  # imports the event engine's kernels
-        from . import spiking
+    if name == "SpikingSNN":  # imports the event engine's kernels
+        from .spiking import SpikingSNN
 
-        return getattr(spiking, name)
+        return SpikingSNN
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, Literal, Self, Unpack, cast
 
@@ -45,8 +46,8 @@ class FastSNN(Model):
         train is made. "auto" takes the event engine for `SpikeTimes` and `Events` where it can, and
         the dense one otherwise.
     keep : {"nothing", "potential"}
-        Whether the event engine computes the potential again in the backward pass, or keeps it:
-        batch x neurons x steps numbers per layer for, at best, a third less time.
+        Has no effect, and "potential" warns: the event engine computes the potential again in the
+        backward pass, which is faster than keeping it.
     tau, dt, bias, learn_beta, share_beta, threshold, input_scale, gradient, slope, surrogate
         As in `FastLIF`, for every hidden layer; and for the readout what it has of them, but tau.
     device, dtype : optional
@@ -144,6 +145,13 @@ class FastSNN(Model):
         """What both constructors end with."""
         super().__init__(hidden, readout, dt)
         self.engine, self.keep, self.skip, self.dropout = engine, keep, skip, dropout
+        if keep == "potential":
+            warnings.warn(
+                'keep="potential" has no effect any more, and will be gone in the next version: '
+                "computing the potential again is faster",
+                DeprecationWarning,
+                stacklevel=3,
+            )
         if skip and not any(n == k for n, k in (layer.weight.shape for layer in self.hidden())):
             raise ValueError(
                 "skip=True passes the input of a layer on beside as many spikes, and no hidden "
