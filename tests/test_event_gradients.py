@@ -60,8 +60,7 @@ def clear_samples(x, network):
 @pytest.mark.parametrize("readout", ["sum", "max"])
 @pytest.mark.parametrize("scale", ["normalised", "unit"])
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
-@pytest.mark.parametrize("keep", ["nothing", "potential"])
-def test_every_gradient(depth, gradient, readout, scale, dtype, keep):
+def test_every_gradient(depth, gradient, readout, scale, dtype):
     left_out = 0
     for seed, steps in enumerate([1, 30, 65]):
         event, dense = twins(
@@ -71,7 +70,6 @@ def test_every_gradient(depth, gradient, readout, scale, dtype, keep):
             gradient=gradient,
             readout=readout,
             input_scale=scale,
-            keep=keep,
             threshold=0.9,
         )
         x = (torch.rand(7, 11, steps) < 0.3).to(dtype) * torch.rand(7, 11, steps, dtype=dtype)
@@ -128,10 +126,9 @@ def test_sparse_forms_give_the_same(rng):
             torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-9)
 
 
-@pytest.mark.parametrize("keep", ["nothing", "potential"])
-def test_several_passes_do_not_mix(rng, keep):
+def test_several_passes_do_not_mix(rng):
     """Two forwards before two backwards, a backward twice, and gradients that add up."""
-    model, _ = twins(1, 2, torch.float64, keep=keep)
+    model, _ = twins(1, 2, torch.float64)
     x = [torch.from_numpy((rng.random((4, 11, 30)) < 0.3).astype(float)) for _ in range(2)]
 
     def gradient(loss, **options):
@@ -277,7 +274,7 @@ def test_dropout_is_for_training():
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
 def test_first_ten_steps_of_training(dtype, rng):
     """Adam sees the same gradients: the same ten losses and weights."""
-    event, dense = twins(5, 2, dtype, keep="potential")
+    event, dense = twins(5, 2, dtype)
     times = torch.from_numpy(rng.integers(0, 40, (10, 16, 11)))
     target = torch.from_numpy(rng.integers(0, 4, (10, 16)))
     losses = []

@@ -48,6 +48,8 @@ class SpikingSNN(Model):
 
     Examples
     --------
+    >>> import torch
+    >>> from fastsnn_np import Neuron
     >>> model = SpikingSNN([700, 64, 20], neuron=Neuron("always", adaptation="current"), dt=4.0)
     >>> model(torch.zeros(5, 700, 50)).shape
     torch.Size([5, 20])
