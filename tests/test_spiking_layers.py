@@ -12,6 +12,8 @@ from fastsnn_np.backends.event import layers, spiking_layers
 
 torch = pytest.importorskip("torch")
 
+pytestmark = pytest.mark.backend("torch")
+
 KINDS = [
     Neuron(fires="always", reset=reset, reset_at=place, refractory=r, adaptation=adaptation)
     for reset, place, r, adaptation in itertools.product(

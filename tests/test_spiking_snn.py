@@ -10,6 +10,8 @@ import pytest
 from fastsnn_np import Events, Neuron
 
 torch = pytest.importorskip("torch")
+
+pytestmark = pytest.mark.backend("torch")
 from fastsnn_np.torch import SpikingLIF, SpikingSNN  # noqa: E402
 from fastsnn_np.torch.spiking_modules import WeightedReadout  # noqa: E402
 
