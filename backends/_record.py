@@ -23,6 +23,9 @@ def _no_device(x: Any) -> None:
     return None
 
 
+_GPU_BYTES = 1 << 28  # a GPU wants much work at a time, and has no cache to stay in
+
+
 @dataclass(frozen=True)
 class Backend:
     """What an array library offers here, beyond the Array API.
@@ -69,3 +72,7 @@ class Backend:
     densest_on_gpu: float = 1.0
     #: density up to which a dense input is computed as events; 0 for never
     densest_events: float = 0.0
+
+    def room(self, device: Any) -> int:
+        """Bytes of potentials that the dense engine computes at a time there; 0 for all of them."""
+        return _GPU_BYTES if self.cache_bytes and str(device) != "cpu" else self.cache_bytes

@@ -13,7 +13,7 @@ from . import backends
 from ._checks import check_beta, check_weights, finite
 from ._currents import dense_product, densely, sparse_product, takes_product
 from ._decay import InputScale, as_real, by_plan, plan_of
-from ._first_spike import first_crossing
+from ._first_spike import first_crossing, spike_counts
 from ._layer import LayerOutput, ReadoutKind, ReadoutOutput, layer, pool
 from ._namespace import Array, as_dtype, device_of, float_dtype, is_traced, namespace
 from .spikes import Events, SpikeTimes, samples_of, shape_of
@@ -189,9 +189,7 @@ class _Dense:
     def network(self, hidden: list[LayerPart], readout: ReadoutPart) -> PreparedNetwork | None:
         """All layers, for as many samples at a time as stay in cache."""
         xp = namespace(weight=readout.weight)
-        room = backends.of(xp).cache_bytes
-        if room and str(device_of(readout.weight)) != "cpu":
-            room = _GPU_BYTES
+        room = backends.of(xp).room(device_of(readout.weight))
         weights = [*[part.weight for part in hidden], readout.weight]
         widest = max(weight.shape[0] for weight in weights)
         layers = [self.layer(*part, method="block") for part in hidden]
@@ -209,17 +207,12 @@ class _Dense:
                     xp,
                     [_one_chunk(layers, last, samples_of(x, i, i + size), steps) for i in starts],
                 )
-            counts = [
-                xp.sum(xp.astype(t < steps, xp.int32), axis=-1, dtype=xp.int32) for t in times
-            ]
+            counts = [spike_counts(xp, t, steps) for t in times]
             prediction = xp.argmax(logits, axis=-1)
             # nobody has looked at the potentials: the one who wants to know waits for a GPU once
             return NetworkOutput(times, counts, logits, prediction, finals, is_finite=False)
 
         return run
-
-
-_GPU_BYTES = 1 << 28  # a GPU wants much work at a time, and has no cache to stay in
 
 
 class _Chunk(NamedTuple):

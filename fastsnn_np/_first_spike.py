@@ -158,3 +158,8 @@ def _first_true(flags: Array) -> tuple[Array, Array]:
     xp = namespace(flags=flags)
     first = xp.argmax(xp.astype(flags, xp.uint8), axis=-1)
     return xp.take_along_axis(flags, first[..., None], axis=-1)[..., 0], first
+
+
+def spike_counts(xp: Any, times: Array, steps: int) -> Array:
+    """int32 (batch,): how many of the neurons, (batch, neurons), have fired."""
+    return xp.sum(xp.astype(times < steps, xp.int32), axis=-1, dtype=xp.int32)

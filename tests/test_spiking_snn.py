@@ -125,3 +125,21 @@ def test_bad_options_are_refused(options, message):
         SpikingSNN([3, 4, 2], **options)
     with pytest.raises(TypeError, match="no option 'gradient'"):
         SpikingSNN([3, 4, 2], gradient="paper")
+
+
+def test_a_weighted_sum_is_no_readout_of_a_network():
+    network_readout = WeightedReadout(6, 3).to_readout()
+    assert network_readout.kind == "sum"
+    with pytest.raises(ValueError, match="no weighted sum"):
+        WeightedReadout(6, 3, tau_weight=50.0).to_readout()
+    with pytest.raises(ValueError, match="one beta"):
+        WeightedReadout.from_readout(network_readout)
+
+
+def test_settings_are_checked_when_they_are_set():
+    layer = SpikingLIF(3, 4)
+    for name, value in (("neuron", Neuron()), ("support", -1.0), ("slope", 0.0)):
+        with pytest.raises(ValueError, match=name if name != "neuron" else "fire once"):
+            setattr(layer, name, value)
+    with pytest.raises(TypeError, match="detach_reset"):
+        layer.detach_reset = "no"

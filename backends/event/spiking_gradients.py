@@ -1,6 +1,7 @@
 """Neurons that fire again and again, backward: one sample at a time, from the last step down.
 
-    G[t] = from above + sum_i R[i,.] scale_i q_i[t+1] + b p[t+1] (- c q[t+1] reset / s, see `Rule`)
+    G[t] = from above + sum_i R[i,.] scale_i q_i[t+1] + b p[t+1]
+           - beta q[t+1] r[t] / s[t] if gradients go through the reset; without beta after the decay
     dv   = h(u[t] - theta - [rises] w[t]) G[t], 0 while refractory
     q[t] = dv + keep q[t+1] + a p[t+1]     keep: beta, less what the reset takes
     p[t] = rho p[t+1] - q[t]               - dv where the threshold adapts
@@ -50,7 +51,7 @@ class Rule(NamedTuple):
     weight: Any  #: of the layer above, rows by its inputs, packed without its scale
     passes: Any  #: bool (batch, neurons): whose spikes went on; or empty
     count: Any  #: (batch,), gradients of the number of spikes, or empty
-    latency: Any  #: ... and of the sum of what is left of the window after each, taken away
+    latency: Any  #: ... and of the latency, which each spike lowers by what is left of the window
 
 
 class Found(NamedTuple):

@@ -7,6 +7,7 @@ import operator
 from typing import Any, NamedTuple
 
 from .._engine import PreparedNetwork
+from .._first_spike import spike_counts
 from .._namespace import Array, as_dtype, float_dtype, is_traced, namespace
 from ..network import Network
 from ..spikes import Events, SpikeTimes
@@ -141,7 +142,7 @@ def _result(
 ) -> Result:
     return Result(
         tuple(times),
-        tuple(xp.sum(xp.astype(t < steps, xp.int32), axis=-1, dtype=xp.int32) for t in times),
+        tuple(spike_counts(xp, t, steps) for t in times),
         logits,
         None if logits is None else xp.argmax(logits, axis=-1),
         potentials,

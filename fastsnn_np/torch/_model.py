@@ -8,9 +8,9 @@ from typing import Any, ClassVar
 from torch import Tensor, nn
 
 from .._checks import fraction, is_whole, positive
-from ..spikes import Events, SpikeTimes
+from ..spikes import Events, SpikeTimes, shape_of
 from ._options import SavedWhole
-from .modules import LeakyIntegrator, Readout
+from .modules import DropoutMask, LeakyIntegrator, Readout
 
 
 class Model(SavedWhole):
@@ -51,6 +51,16 @@ class Model(SavedWhole):
     def hidden(self) -> list[Any]:
         """The hidden layers, from the input on."""
         return list(self.layers)
+
+    def dropout_masks(self, x: Tensor | SpikeTimes | Events) -> list[DropoutMask | None]:
+        """A mask for each hidden layer, or none outside training."""
+        if not (self.training and self.dropout):
+            return [None] * len(self.layers)
+        batch = x.shape[:-2].numel() if isinstance(x, Tensor) else shape_of(x).batch
+        return [
+            DropoutMask.draw(batch, len(layer.weight), self.dropout, layer.weight.device)
+            for layer in self.hidden()
+        ]
 
     @property
     def sizes(self) -> tuple[int, ...]:

@@ -7,6 +7,7 @@ and the recipes pass it on to the layers, whose module makes use of it.
 from __future__ import annotations
 
 import json
+import math
 import warnings
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, TypedDict, TypeVar, cast
@@ -16,6 +17,7 @@ from torch import Tensor, nn
 
 from .._checks import check_option
 from .._decay import InputScale
+from .._kinds import Neuron
 from .._layer import ReadoutKind
 from ..network import TAU_HIDDEN, TAU_READOUT
 from .functional import Gradient, Surrogate
@@ -67,6 +69,18 @@ class StandardOptions(NeuronOptions, SurrogateOptions, total=False):
     single_spike: bool
 
 
+class SpikingOptions(NeuronOptions, total=False):
+    """Options of `SpikingLIF`."""
+
+    threshold: float
+    neuron: Neuron
+    recurrent: bool
+    tau_adaptation: float  #: ms
+    slope: float
+    support: float
+    detach_reset: bool
+
+
 _NEURON: NeuronOptions = {
     "tau": TAU_HIDDEN,
     "dt": 1.0,
@@ -94,6 +108,18 @@ STANDARD: StandardOptions = {
     "surrogate": "fast_sigmoid",
     "detach_reset": False,
     "single_spike": False,
+}
+
+SPIKING: SpikingOptions = {
+    **_NEURON,
+    "tau": 20.0,
+    "threshold": 1.0,
+    "neuron": Neuron("always"),
+    "recurrent": False,
+    "tau_adaptation": 100.0,
+    "slope": 10.0,
+    "support": math.inf,
+    "detach_reset": True,
 }
 
 _Options = TypeVar("_Options", bound=Mapping[str, Any])

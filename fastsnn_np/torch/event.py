@@ -16,7 +16,7 @@ from torch import Tensor
 from .. import backends
 from .._decay import InputScale
 from ..backends.event import networks
-from ..backends.event.layers import Rows, rows_of
+from ..backends.event.layers import rows_of
 from ..spikes import Events, SpikeTimes
 from .functional import handed_down, no_double_backward
 from .modules import Activity, DropoutMask
@@ -99,8 +99,9 @@ class _Network(torch.autograd.Function):
         ctx: Any, sparse: Any, dense: Tensor | None, options: NetworkOptions, *parameters: Any
     ) -> tuple[Tensor, ...]:
         network = _prepared(_grouped(parameters, Parameters), options)
+        x = on_host(sparse if dense is None else dense)
         out = networks.network_forward(
-            _taken(sparse if dense is None else dense, network.dtype),
+            x if isinstance(x, SpikeTimes) else rows_of(x, network.dtype),
             network,
             summed=options.readout.summed,
             passes=_passes(options),
@@ -158,13 +159,13 @@ def _grouped(flat: Sequence[Any], kind: type[_Group]) -> list[_Group]:
     return [kind(*flat[i : i + size]) for i in range(0, len(flat), size)]
 
 
-def _taken(x: Any, dtype: Any) -> SpikeTimes | Rows:
-    """An input as the kernels take it."""
+def on_host(x: Any) -> Any:
+    """An input of any form in NumPy's arrays, which share the memory of Torch's."""
     if isinstance(x, Tensor):
-        return rows_of(x.detach().numpy(), dtype)
+        return x.detach().numpy()
     if isinstance(x, SpikeTimes):
         return SpikeTimes.unchecked(backends.get("numpy").asarray(x.times), x.n_steps)
-    return rows_of(x, dtype)
+    return x
 
 
 def _prepared(layers: Sequence[Parameters], options: NetworkOptions) -> networks.Prepared:

@@ -15,7 +15,7 @@ from .._checks import check_neurons, check_time_axis
 from .._engine import EngineName
 from .._forward._choice import cannot_event
 from .._layer import ReadoutKind
-from ..spikes import Events, SpikeTimes, shape_of
+from ..spikes import Events, SpikeTimes
 from . import spike_times
 from ._model import Model, checked_sizes
 from ._options import FAST, FastOptions, GradientOptions, complete, for_readout, one_of
@@ -178,7 +178,7 @@ class FastSNN(Model):
             )
         if isinstance(x, Tensor) and self.engine != "event":
             check_neurons(x.shape[-2], self.sizes[0], "the model")
-            return self._densely(x, self._dropout_masks(x), return_spikes, return_activity)
+            return self._densely(x, self.dropout_masks(x), return_spikes, return_activity)
         run = self._outside_the_graph
         if torch.compiler.is_compiling():
             run = torch.compiler.disable(run)  # Dynamo knows neither kernels nor sparse forms
@@ -193,7 +193,7 @@ class FastSNN(Model):
             )
         inputs = x.shape[-2] if isinstance(x, Tensor) else x.n_neurons
         check_neurons(inputs, self.sizes[0], "the model")
-        masks = self._dropout_masks(x)
+        masks = self.dropout_masks(x)
         if self._uses_events(x, return_spikes):
             logits, activities = self._by_events(x, masks, return_activity)
             return (logits, activities) if return_activity else logits
@@ -235,16 +235,6 @@ class FastSNN(Model):
                 spikes = mask(spikes)  # last: what it keeps is larger than 1, by design
         logits = self.readout(spikes)
         return (logits, kept) if return_spikes or return_activity else logits
-
-    def _dropout_masks(self, x: Tensor | SpikeTimes | Events) -> list[DropoutMask | None]:
-        """A mask for each hidden layer, or none outside training."""
-        if not (self.training and self.dropout):
-            return [None] * len(self.layers)
-        batch = x.shape[:-2].numel() if isinstance(x, Tensor) else shape_of(x).batch
-        return [
-            DropoutMask.draw(batch, len(layer.weight), self.dropout, layer.weight.device)
-            for layer in self.hidden()
-        ]
 
     def _uses_events(self, x: Any, return_spikes: bool) -> bool:
         if self.engine == "dense" or (self.engine == "auto" and isinstance(x, Tensor)):

@@ -266,6 +266,11 @@ class _Spike(torch.autograd.Function):
         return grads[0] * derivative, None, None, None
 
 
+def rising(x: Tensor) -> Tensor:
+    """Sum of (t - m + 1) x[t] over t >= m, at every m."""
+    return x.flip(-1).cumsum(-1).cumsum(-1).flip(-1)
+
+
 class _FirstSpike(torch.autograd.Function):
     generate_vmap_rule = True
 
@@ -292,6 +297,6 @@ class _FirstSpike(torch.autograd.Function):
         if paper:
             step = torch.arange(potential.shape[-1], device=potential.device)
             grad = torch.where(step < times[..., None], grad, 0)
-        r = grad.flip(-1).cumsum(-1).cumsum(-1).flip(-1)
+        r = rising(grad)
         derivative = surrogate_derivative(potential - threshold, slope, surrogate)
         return derivative * r, None, None, None, None

@@ -140,7 +140,8 @@ class LeakyIntegrator(SavedWhole):
 
     def clamped_beta(self) -> Tensor:
         """beta of every neuron, clamped to the inside of (0, 1) whatever an optimiser did to it."""
-        beta: Tensor = _ClampedBeta.apply(self.beta)
+        limits = torch.finfo(self.beta.dtype)
+        beta: Tensor = Clamped.apply(self.beta, limits.tiny, 1 - limits.eps / 2)
         return beta.expand(len(self.weight))
 
     def settings(self) -> dict[str, Any]:
@@ -357,8 +358,8 @@ def name_of(surrogate: Any) -> str:
     return str(named.__qualname__)
 
 
-class _ClampedBeta(torch.autograd.Function):
-    """beta clamped to the inside of (0, 1), the gradient passed straight through.
+class Clamped(torch.autograd.Function):
+    """A parameter clamped to a range, the gradient passed straight through.
 
     So an optimiser that has moved it outside can bring it back.
     """
@@ -366,14 +367,13 @@ class _ClampedBeta(torch.autograd.Function):
     generate_vmap_rule = True
 
     @staticmethod
-    def forward(beta: Tensor) -> Tensor:
-        limits = torch.finfo(beta.dtype)
-        return beta.clamp(limits.tiny, 1 - limits.eps / 2)
+    def forward(x: Tensor, low: float, high: float) -> Tensor:
+        return x.clamp(low, high)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
         pass
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> Tensor:
-        return grads[0]
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
+        return grads[0], None, None

@@ -19,11 +19,10 @@ from .._decay import InputScale, by_plan, plan_of
 from .._first_spike import first_crossing
 from ..backends import _torch_precision
 from ..spikes import Compressed, Events, SpikeTimes, compressed, shape_of
-from .functional import Surrogate, no_double_backward, surrogate_derivative
+from .functional import Surrogate, no_double_backward, rising, surrogate_derivative
 from .modules import Activity, DropoutMask, FastLIF, Readout, placed
 
 _BACKEND = backends.get("torch")
-_GPU_BYTES = 1 << 28
 
 
 class Neurons(NamedTuple):
@@ -144,7 +143,7 @@ class _Hidden(torch.autograd.Function):
         activity = spikes[:, None] - latency[:, None] * left  # dL/dS of every neuron, (batch, time)
         from_above = handed.t().unflatten(1, (batch, steps))
         if not neurons.paper:  # sums over time commute with the product, and classes are fewer
-            activity, from_above = _rising(activity), _rising(from_above)
+            activity, from_above = rising(activity), rising(from_above)
         from_above = from_above.flatten(1)
         weight = above.t() * (neurons.size * neurons.factor)
         current = handed.new_empty(batch * steps, count)
@@ -157,7 +156,7 @@ class _Hidden(torch.autograd.Function):
             v = potential[part]
             if neurons.paper:
                 step = torch.arange(steps, device=v.device)
-                r = _rising(torch.where(step < times[part, :, None], r, 0))
+                r = rising(torch.where(step < times[part, :, None], r, 0))
             r *= surrogate_derivative(v - neurons.threshold, neurons.slope, neurons.surrogate)
             plan = plan_of(xp, beta[part], steps, "unit")
             q = by_plan(xp, r.flip(-1).transpose(0, 1), plan, None).transpose(0, 1).flip(-1)
@@ -179,15 +178,9 @@ def _matrix(times: Tensor, like: Tensor, neurons: Neurons) -> Compressed:
     return compressed(SpikeTimes.unchecked(by_sample, neurons.steps), like)
 
 
-def _rising(x: Tensor) -> Tensor:
-    """Sum of (t - m + 1) x[t] over t >= m, at every m."""
-    return x.flip(-1).cumsum(-1).cumsum(-1).flip(-1)
-
-
 def _parts(potential: Tensor) -> Iterator[slice]:
     """Neurons by as many at a time as stay in cache."""
     neurons = len(potential)
-    room = _BACKEND.cache_bytes if potential.device.type == "cpu" else _GPU_BYTES
-    size = max(room * neurons // max(potential.nbytes, 1), 1)
+    size = max(_BACKEND.room(potential.device) * neurons // max(potential.nbytes, 1), 1)
     for start in range(0, neurons, size):
         yield slice(start, start + size)

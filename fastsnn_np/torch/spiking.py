@@ -14,15 +14,16 @@ from torch import Tensor
 
 from .. import backends
 from .._checks import check_neurons, check_option
-from ..backends.event import layers as single
 from ..backends.event import spiking_layers as events
+from ..backends.event.layers import rows_of
 from ..network import TAU_READOUT
 from ..spikes import Events, SpikeTimes
 from ._model import Model, checked_sizes
-from ._options import complete
+from ._options import SPIKING, SpikingOptions, complete
+from .event import on_host
 from .functional import no_double_backward
 from .modules import Activity, DropoutMask, as_dense
-from .spiking_modules import SPIKING, SpikingLIF, SpikingOptions, WeightedReadout
+from .spiking_modules import SpikingLIF, WeightedReadout
 
 
 class SpikingSNN(Model):
@@ -90,28 +91,27 @@ class SpikingSNN(Model):
         """
         inputs = x.shape[-2] if isinstance(x, Tensor) else x.n_neurons
         check_neurons(inputs, self.sizes[0], "the model")
-        batch = len(x)
-        masks: list[DropoutMask | None] = [None] * len(self.layers)
-        if self.training and self.dropout:
-            masks = [
-                DropoutMask.draw(batch, len(layer.weight), self.dropout, layer.weight.device)
-                for layer in self.hidden()
-            ]
+        masks = self.dropout_masks(x)
         run = self._by_events if self.engine == "event" else self._densely
         if self.engine == "event" and torch.compiler.is_compiling():
             run = torch.compiler.disable(run)  # Dynamo knows neither kernels nor sparse forms
-        logits, activities = run(x, masks)
+        logits, activities = run(x, masks, return_activity)
         return (logits, activities) if return_activity else logits
 
-    def _densely(self, x: Any, masks: list[DropoutMask | None]) -> tuple[Tensor, list[Activity]]:
+    def _densely(
+        self, x: Any, masks: list[DropoutMask | None], activity: bool
+    ) -> tuple[Tensor, list[Activity]]:
         spikes, activities = as_dense(x, self.readout.weight), []
         for layer, mask in zip(self.hidden(), masks, strict=True):
             spikes = layer(spikes)
-            activities.append(Activity.of(spikes))
+            if activity:
+                activities.append(Activity.of(spikes))
             spikes = spikes if mask is None else mask(spikes)
         return self.readout(spikes), activities
 
-    def _by_events(self, x: Any, masks: list[DropoutMask | None]) -> tuple[Tensor, list[Activity]]:
+    def _by_events(
+        self, x: Any, masks: list[DropoutMask | None], activity: bool
+    ) -> tuple[Tensor, list[Activity]]:
         last: Any = self.readout
         weight = last.weight
         if weight.device.type != "cpu" or weight.dtype not in (torch.float32, torch.float64):
@@ -126,7 +126,7 @@ class SpikingSNN(Model):
             own = (layer.weight, layer.bias, layer.clamped_beta(), layer.recurrent, rho, a, b)
             parameters += own
         parameters += [last.weight, last.bias]
-        options = _Options(self.hidden(), masks, last, _rows(x, dtype))
+        options = _Options(self.hidden(), masks, last, rows_of(on_host(x), dtype), activity)
         logits, *found = _Network.apply(x if isinstance(x, Tensor) else None, options, *parameters)
         groups = [found[i : i + 3] for i in range(0, len(found), 3)]
         return logits, [Activity(*group) for group in groups]
@@ -138,7 +138,8 @@ class _Options(NamedTuple):
     hidden: Sequence[SpikingLIF]
     masks: Sequence[DropoutMask | None]
     readout: WeightedReadout
-    rows: Any
+    rows: Any  #: the input as the kernels read it
+    activity: bool  #: whether that of each hidden layer is returned
 
 
 _PER_LAYER = 7  # parameters of a hidden layer, in the order of `SpikingSNN._by_events`
@@ -162,16 +163,19 @@ class _Network(torch.autograd.Function):
             layer = events.prepared(given, factor=size)
             run = events.forward(rows, layer, keep=any(ctx.needs_input_grad))
             kept.append((rows, layer, run))
-            activities += _activity(run.rows, weight.dtype)
+            if options.activity:
+                activities += _activity(run.rows, weight.dtype)
             rows = run.rows
             if mask is not None:
                 rows = events.passed(rows, mask.kept.numpy())
             size = 1.0 if mask is None else mask.scale
-        profile = (size * options.readout.profile(steps)).astype(weight.dtype)
+        profile = options.readout.profile(steps)
+        ctx.constant = weight.dtype.type(profile.sum())  # a bias counts as a spike at every step
+        profile = (size * profile).astype(weight.dtype)
         counts = events.weighed(rows, profile)
         logits = counts @ weight.T
-        if bias is not None:  # a constant current of every step
-            logits = logits + np.asarray(_bias_counts(options.readout, steps), bias.dtype) * bias
+        if bias is not None:
+            logits = logits + ctx.constant * bias
         ctx.kept, ctx.options, ctx.counts, ctx.profile = kept, options, counts, profile
         ctx.save_for_backward(*[p for p in parameters if p is not None])
         ctx.absent = [p is None for p in parameters]
@@ -185,11 +189,7 @@ class _Network(torch.autograd.Function):
         options: _Options = ctx.options
         dlogits, *activities = (grad.numpy() for grad in grads)
         weight = options.readout.weight.detach().numpy()
-        steps = len(ctx.profile)
-        found: list[Any] = [
-            dlogits.T @ ctx.counts,
-            dlogits.sum(0) * dlogits.dtype.type(_bias_counts(options.readout, steps)),
-        ]
+        found: list[Any] = [dlogits.T @ ctx.counts, ctx.constant * dlogits.sum(0)]
         current = ctx.profile[:, None] * dlogits[:, None, :]
         wants_input = ctx.needs_input_grad[0]
         for i in reversed(range(len(options.hidden))):
@@ -204,7 +204,7 @@ class _Network(torch.autograd.Function):
                 events.Surrogate(module.slope, module.support, not module.detach_reset),
                 keep_current=i > 0 or wants_input,
                 passes=None if mask is None else mask.kept.numpy(),
-                activity=(activities[3 * i], activities[3 * i + 1]),
+                activity=(activities[3 * i], activities[3 * i + 1]) if activities else None,
             )
             below = None if i == 0 else options.masks[i - 1]
             weight = module.weight.detach().numpy() * (1.0 if below is None else below.scale)
@@ -221,20 +221,6 @@ class _Network(torch.autograd.Function):
 
 def _grouped(flat: Sequence[Any]) -> list[Sequence[Any]]:
     return [flat[i : i + _PER_LAYER] for i in range(0, len(flat), _PER_LAYER)]
-
-
-def _rows(x: Any, dtype: Any) -> Any:
-    if isinstance(x, Tensor):
-        return single.rows_of(x.detach().numpy(), dtype)
-    if isinstance(x, SpikeTimes):
-        times = backends.get("numpy").asarray(x.times)
-        return single.rows_of_times(times, x.n_steps, dtype)
-    return single.rows_of(x, dtype)
-
-
-def _bias_counts(readout: WeightedReadout, steps: int) -> float:
-    """What a constant current comes to: that of a spike at every step."""
-    return float(readout.profile(steps).sum())
 
 
 def _activity(rows: Any, dtype: Any) -> list[Tensor]:

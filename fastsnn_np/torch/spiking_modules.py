@@ -7,54 +7,23 @@ Torch differentiates, and ``spiking`` has the network by the event engine.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import asdict
-from typing import Any, Unpack
+from typing import Any, ClassVar, Self, Unpack
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from .._checks import flag, positive
+from .. import network as _network
+from .._checks import flag, is_number, positive
 from .._decay import beta_from_tau
 from .._kinds import Neuron
-from ..spikes import Events, SpikeTimes
-from ._options import READOUT, NeuronOptions, ReadoutOptions, complete
-from .functional import check_threshold
-from .modules import LeakyIntegrator, Readout
+from ._options import READOUT, SPIKING, ReadoutOptions, SpikingOptions, complete
+from .functional import spike, surrogate_derivative
+from .modules import Clamped, LeakyIntegrator, Readout
 
-_TAU_ADAPTATION = 100.0  # ms
 _LARGEST_A = 0.1  # a learnt coupling is clamped to what is far from unstable
-
-
-class SpikingOptions(NeuronOptions, total=False):
-    """Options of `SpikingLIF`."""
-
-    threshold: float
-    neuron: Neuron
-    recurrent: bool
-    tau_adaptation: float  #: ms
-    slope: float
-    support: float
-    detach_reset: bool
-
-
-SPIKING: SpikingOptions = {
-    "tau": 20.0,
-    "dt": 1.0,
-    "bias": True,
-    "learn_beta": True,
-    "share_beta": False,
-    "input_scale": "unit",
-    "device": None,
-    "dtype": None,
-    "threshold": 1.0,
-    "neuron": Neuron("always"),
-    "recurrent": False,
-    "tau_adaptation": _TAU_ADAPTATION,
-    "slope": 10.0,
-    "support": math.inf,
-    "detach_reset": True,
-}
 
 
 class SpikingLIF(LeakyIntegrator):
@@ -85,21 +54,20 @@ class SpikingLIF(LeakyIntegrator):
         If an option is unknown or does not fit.
     """
 
+    checks: ClassVar[dict[str, Callable[[str, Any], Any]]] = {
+        **LeakyIntegrator.checks,
+        "neuron": lambda name, value: _fires_always(value),
+        "support": lambda name, value: _above_0(name, value),
+        "detach_reset": flag,
+    }
+
     def __init__(self, n_inputs: int, n_neurons: int, **options: Unpack[SpikingOptions]) -> None:
         options = complete(options, SPIKING, type(self).__name__)
-        neuron = options["neuron"]
-        if not isinstance(neuron, Neuron) or neuron.fires != "always":
-            raise ValueError(
-                f'neuron must be a Neuron("always", ...), got {neuron!r}: FastLIF has neurons that '
-                "fire once"
-            )
         super().__init__(n_inputs, n_neurons, options)
-        self.neuron, self.slope = neuron, options["slope"]
-        self.threshold = check_threshold(options["threshold"])
-        self.support = float(options["support"])
-        if not self.support > 0:
-            raise ValueError(f"support must be above 0, got {self.support}")
-        self.detach_reset = flag("detach_reset", options["detach_reset"])
+        self.neuron, self.threshold = options["neuron"], options["threshold"]
+        self.slope, self.support = options["slope"], options["support"]
+        self.detach_reset = options["detach_reset"]
+        neuron = self.neuron
         dt = positive("dt", options["dt"], "ms")
         tau = positive("tau_adaptation", options["tau_adaptation"], "ms")
         self.recurrent = self._new(n_neurons, n_neurons) if options["recurrent"] else None
@@ -127,9 +95,9 @@ class SpikingLIF(LeakyIntegrator):
 
     def adaptation(self) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
         """rho, a and b, clamped to where they are stable, or None."""
-        rho = None if self.rho is None else _Clamped.apply(self.rho, 0.0, 0.999)
-        a = None if self.a is None else _Clamped.apply(self.a, 0.0, _LARGEST_A)
-        b = None if self.b is None else _Clamped.apply(self.b, 0.0, math.inf)
+        rho = None if self.rho is None else Clamped.apply(self.rho, 0.0, 0.999)
+        a = None if self.a is None else Clamped.apply(self.a, 0.0, _LARGEST_A)
+        b = None if self.b is None else Clamped.apply(self.b, 0.0, math.inf)
         return rho, a, b
 
     def forward(self, x: Tensor) -> Tensor:
@@ -156,10 +124,14 @@ class SpikingLIF(LeakyIntegrator):
             if a is not None:
                 u = u - w
             level = u - self.threshold - (w if kind.adaptation == "threshold" else 0)
-            s = _Spike.apply(level, self.slope, self.support) * (closed == 0)
+            s = spike(level, 0.0, slope=self.slope, surrogate=self._bounded) * (closed == 0)
             closed = torch.where(s.detach() > 0, kind.refractory, (closed - 1).clamp(min=0))
             spikes.append(s)
         return torch.stack(spikes, dim=-1)
+
+    def _bounded(self, distance: Tensor, slope: float) -> Tensor:
+        """The surrogate derivative, 0 outside its support."""
+        return torch.where(distance.abs() < self.support, surrogate_derivative(distance, slope), 0)
 
     def _reset(self, u: Tensor, spikes: Tensor) -> Tensor:
         """What spikes take from the potential."""
@@ -182,14 +154,14 @@ class WeightedReadout(Readout):
     """Neurons that never fire; logits = sum over t of gamma^t V[t], gamma = exp(-dt / tau_weight).
 
     A spike at step s counts gamma^s (1 - (beta gamma)^(T-s)) / (1 - beta gamma), times the scale:
-    about gamma^s with input_scale="normalised", which the default is here. beta is not learnt, and
-    there is no bias unless given.
+    about gamma^s with input_scale="normalised", which is the default here. All classes share one
+    beta, which is not learnt, and there is no bias unless given.
 
     Parameters
     ----------
     tau_weight : float or None
         In ms; None for gamma = 1, the sum.
-    n_inputs, n_neurons, tau, dt, bias, share_beta, input_scale, device, dtype
+    n_inputs, n_neurons, tau, dt, bias, input_scale, device, dtype
         As in `Readout`.
     """
 
@@ -203,22 +175,40 @@ class WeightedReadout(Readout):
     ) -> None:
         own: ReadoutOptions = {**READOUT, "bias": False, "input_scale": "normalised"}
         options = {**complete(options, own, type(self).__name__), "kind": "sum"}
-        options["learn_beta"] = False
+        options["learn_beta"], options["share_beta"] = False, True
         super().__init__(n_inputs, n_neurons, **options)
         dt = positive("dt", options["dt"], "ms")
         tau = None if tau_weight is None else positive("tau_weight", tau_weight, "ms")
         self.gamma = 1.0 if tau is None else float(beta_from_tau(tau, dt))
 
-    def forward(
-        self, x: Tensor | SpikeTimes | Events, initial_potential: Tensor | None = None
-    ) -> Tensor:
-        """Logits (..., classes) of inputs (..., inputs, time)."""
-        v = self.potential(x, initial_potential)
-        return (v * self.gamma ** torch.arange(v.shape[-1], dtype=v.dtype)).sum(-1)
+    def logits(self, current: Tensor, initial_potential: Tensor | None = None) -> Tensor:
+        """Logits (..., classes) of currents (..., classes, time)."""
+        v = self.potential_of(current, initial_potential)
+        steps = torch.arange(v.shape[-1], dtype=v.dtype, device=v.device)
+        return (v * self.gamma**steps).sum(-1)
+
+    def to_readout(self) -> _network.Readout:
+        """The same as a `fastsnn_np.Readout`, which has a sum but no weights.
+
+        Raises
+        ------
+        ValueError
+            If the sum is weighted.
+        """
+        if self.gamma != 1:
+            raise ValueError("a Readout of a Network has no weighted sum: save the state_dict")
+        return super().to_readout()
+
+    @classmethod
+    def from_readout(
+        cls, readout: _network.Readout, *, learn_beta: bool = True, device: Any = None
+    ) -> Self:
+        """Refused: a `fastsnn_np.Readout` has one beta per class, and here they share one."""
+        raise ValueError("a WeightedReadout has one beta: Readout.from_readout keeps all of them")
 
     def profile(self, steps: int) -> Any:
         """What a spike counts at each step, float64 (steps,), the same for all classes."""
-        beta, t = float(self.clamped_beta()[0]), np.arange(steps)
+        beta, t = float(self.clamped_beta()[0]), np.arange(steps)  # all share it
         scale = 1.0 if self.input_scale == "unit" else 1 - beta
         both = beta * self.gamma
         return scale * self.gamma**t * (1 - both ** (steps - t)) / (1 - both)
@@ -227,30 +217,17 @@ class WeightedReadout(Readout):
         return {**super().settings(), "gamma": self.gamma}
 
 
-class _Spike(torch.autograd.Function):
-    """1 above 0; eq. 20 where |v| is below the support stands for its derivative."""
-
-    @staticmethod
-    def forward(ctx: Any, v: Tensor, slope: float, support: float) -> Tensor:
-        ctx.save_for_backward(v)
-        ctx.options = slope, support
-        return (v > 0).to(v.dtype)
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
-        (v,) = ctx.saved_tensors
-        slope, support = ctx.options
-        h = torch.where(v.abs() < support, (slope * v.abs() + 1) ** -2, 0)
-        return grads[0] * h, None, None
+def _fires_always(neuron: Any) -> Neuron:
+    if not isinstance(neuron, Neuron) or neuron.fires != "always":
+        raise ValueError(
+            f'neuron must be a Neuron("always", ...), got {neuron!r}: FastLIF has neurons that '
+            "fire once"
+        )
+    return neuron
 
 
-class _Clamped(torch.autograd.Function):
-    """A parameter clamped to a range, the gradient passed straight through."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, low: float, high: float) -> Tensor:
-        return x.clamp(low, high)
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
-        return grads[0], None, None
+def _above_0(name: str, value: Any) -> float:
+    """A number above 0, also an infinite one."""
+    if not is_number(value) or not value > 0:
+        raise ValueError(f"{name} must be above 0, got {value!r}")
+    return float(value)

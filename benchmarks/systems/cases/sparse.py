@@ -23,6 +23,25 @@ DENSITIES = (2, 5, 10, 15, 20, 30)  # %
 EVENT, NUMPY, TORCH = "event", "NumPy, dense", "Torch, dense"
 
 
+def _agreeing(network: fs.Network, x: Any, outputs: dict[str, Any]) -> str:
+    """Compare each contestant's first layer, of samples `x` in float64, with the reference."""
+    part = network.layers[0]
+    judge = reference.layer(
+        x,
+        part.weight.astype(np.float64),
+        part.bias,
+        beta=part.beta,
+        input_scale=part.input_scale,
+        return_potential=True,
+    )
+    rows = []
+    for name, times in outputs.items():
+        same = agreement.spike_times(times[: len(x)], judge.potential, dtype=np.float32)
+        assert same.different == 0, (name, same)
+        rows.append(f"{name} {same}")
+    return "; ".join(rows)
+
+
 def demo_network() -> Case:
     """1,000 images as spike times through each engine; with ``--against``, before and now."""
 
@@ -36,21 +55,7 @@ def demo_network() -> Case:
             return Call(lambda: to_numpy(prepared(x).spike_times[0]))
 
         def check(outputs: dict[str, Any]) -> str:
-            part = network.layers[0]
-            judge = reference.layer(
-                x[:100].to_dense(np.float64),
-                part.weight.astype(np.float64),
-                part.bias,
-                beta=part.beta,
-                input_scale=part.input_scale,
-                return_potential=True,
-            )
-            rows = []
-            for name, times in outputs.items():
-                same = agreement.spike_times(times[:100], judge.potential, dtype=np.float32)
-                assert same.different == 0, (name, same)
-                rows.append(f"{name} {same}")
-            return "; ".join(rows)
+            return _agreeing(network, x[:100].to_dense(np.float64), outputs)
 
         calls = {EVENT: ("numba", "event"), NUMPY: ("numpy", "dense"), TORCH: ("torch", "dense")}
         return Contest({name: run(*calls[name]) for name in names}, check)
@@ -84,21 +89,8 @@ def events_layer() -> Case:
             return Call(lambda: to_numpy(run(events).spike_times[0]))
 
         def check(outputs: dict[str, Any]) -> str:
-            judge = reference.layer(
-                trains[:16].astype(np.float64),
-                part.weight.astype(np.float64),
-                part.bias,
-                beta=part.beta,
-                input_scale=part.input_scale,
-                return_potential=True,
-            )
-            rows = []
-            for name in (NUMPY, TORCH):
-                times = outputs[name][:16]
-                same = agreement.spike_times(times, judge.potential, dtype=np.float32)
-                assert same.different == 0, (name, same)
-                rows.append(f"{name} {same}")
-            return "; ".join(rows)
+            ours = {name: outputs[name] for name in (NUMPY, TORCH)}
+            return _agreeing(network, trains[:16].astype(np.float64), ours)
 
         return Contest(
             {
