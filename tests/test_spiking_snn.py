@@ -143,3 +143,5 @@ def test_settings_are_checked_when_they_are_set():
             setattr(layer, name, value)
     with pytest.raises(TypeError, match="detach_reset"):
         layer.detach_reset = "no"
+    with pytest.raises(TypeError, match="recurrent must be True or False"):
+        SpikingLIF(3, 4, recurrent="yes")

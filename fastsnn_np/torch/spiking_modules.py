@@ -70,7 +70,8 @@ class SpikingLIF(LeakyIntegrator):
         neuron = self.neuron
         dt = positive("dt", options["dt"], "ms")
         tau = positive("tau_adaptation", options["tau_adaptation"], "ms")
-        self.recurrent = self._new(n_neurons, n_neurons) if options["recurrent"] else None
+        is_recurrent = flag("recurrent", options["recurrent"])
+        self.recurrent = self._new(n_neurons, n_neurons) if is_recurrent else None
         self.rho = self._new(n_neurons) if neuron.adapts else None
         self.a = self._new(n_neurons) if neuron.adaptation == "current" else None
         self.b = self._new(n_neurons) if neuron.adapts else None
