@@ -15,9 +15,10 @@ from ..torch._model import Model
 from ..torch._options import FastOptions, GradientOptions, StandardOptions, with_settings
 from ..torch.fast_snn import FastSNN
 from ..torch.standard_snn import StandardSNN
-from .recipe import Recipe
+from .recipe import Recipe, recipe_of
 
 RECIPE = "recipe.json"
+BESIDE = ("seed", "threads")  #: keys there beside those of a recipe
 _NETWORK, _STATE = "network.safetensors", "model.safetensors"
 
 
@@ -65,8 +66,9 @@ def load_model(folder: str | os.PathLike[str]) -> FastSNN | StandardSNN:
         content = dict(json.loads((folder / RECIPE).read_text(encoding="utf-8")))
     except (TypeError, ValueError, RecursionError) as error:
         raise ValueError(f"{folder / RECIPE} is damaged: {error}") from error
-    recipe = Recipe(
-        **{name: value for name, value in content.items() if name not in ("seed", "threads")}
+    recipe = recipe_of(
+        {name: value for name, value in content.items() if name not in BESIDE},
+        where=str(folder / RECIPE),
     )
     if recipe.model == "fast":
         network = Network.load(folder / _NETWORK)

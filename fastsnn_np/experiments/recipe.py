@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import os
 import tomllib
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import MISSING, asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
@@ -131,6 +131,33 @@ class Recipe:
         return asdict(self)
 
 
+#: the value of each key that a recipe may leave out, as JSON has it
+DEFAULTS: dict[str, Any] = {
+    field.name: list(field.default) if isinstance(field.default, tuple) else field.default
+    for field in fields(Recipe)
+    if field.default is not MISSING
+}
+
+
+def recipe_of(content: dict[str, Any], where: str) -> Recipe:
+    """The recipe that a file holds; `where` names the file in errors.
+
+    Raises
+    ------
+    ValueError
+        If a key is unknown or missing, or a value does not fit.
+    """
+    check_keys(content, where=f" in {where}")
+    needed = [field.name for field in fields(Recipe) if field.name not in DEFAULTS]
+    missing = [name for name in needed if name not in content]
+    if missing:
+        raise ValueError(f"{where} is no recipe: it has no {' and no '.join(missing)}")
+    try:
+        return Recipe(**content)
+    except TypeError as error:
+        raise ValueError(f"{where}: {error}") from error
+
+
 def load_recipe(name: str | os.PathLike[str], dataset: str | None = None) -> Recipe:
     """A recipe by name, such as "best" for the data set "shd", or from a TOML file of your own.
 
@@ -150,11 +177,7 @@ def load_recipe(name: str | os.PathLike[str], dataset: str | None = None) -> Rec
         content = tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"{path} is no TOML file: {error}") from error
-    check_keys(content, where=f" in {path.name}")
-    try:
-        recipe = Recipe(**content)
-    except TypeError as error:
-        raise ValueError(f"{path.name}: {error}") from error
+    recipe = recipe_of(content, path.name)
     if dataset not in (None, recipe.dataset):
         raise ValueError(f"{path.name} is a recipe for {recipe.dataset!r}, not for {dataset!r}")
     return recipe
