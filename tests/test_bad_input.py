@@ -32,6 +32,7 @@ SUBJECTS = {
     "plot": ("numpy", "matplotlib"),
     "data": ("numpy",),
     "torch": ("torch", "torch", "lightning"),
+    "fit": ("torch", "torch", "lightning"),
     "reach": ("reach", "torch", "lightning", "dask.array", "sklearn"),
     "cli": ("torch", "torch", "lightning"),
 }
@@ -241,4 +242,4 @@ def of_cli():
     return {"cli": cli}
 
 
-OF_SUBJECT = {"plot": of_plot, "torch": of_torch, "reach": of_reach, "cli": of_cli}
+OF_SUBJECT = {"plot": of_plot, "torch": of_torch, "fit": of_torch, "reach": of_reach, "cli": of_cli}

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 import tomllib
 from dataclasses import MISSING, asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
-from .._checks import fraction, not_negative, positive, whole
+from .._checks import fraction, nearest, not_negative, positive, whole
 from .._decay import InputScale
 from .._layer import ReadoutKind
 from ..torch.functional import Gradient, SurrogateName
@@ -203,8 +202,7 @@ def check_keys(given: Any, where: str = "") -> None:
     known = [field.name for field in fields(Recipe)]
     for key in given:
         if key not in known:
-            nearest = difflib.get_close_matches(key, known, 1, 0.0)[0]
-            raise ValueError(f"no recipe key {key!r}{where}; did you mean {nearest!r}?")
+            raise ValueError(f"no recipe key {key!r}{where}; did you mean {nearest(key, known)!r}?")
 
 
 def _typed(name: str, value: Any, hint: Any) -> Any:

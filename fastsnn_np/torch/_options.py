@@ -15,7 +15,7 @@ from typing import Any, ClassVar, TypedDict, TypeVar, cast
 import torch
 from torch import Tensor, nn
 
-from .._checks import check_option
+from .._checks import check_option, no_option
 from .._decay import InputScale
 from .._kinds import Neuron
 from .._layer import ReadoutKind
@@ -135,9 +135,7 @@ def complete(given: _Options, defaults: _Options, who: str) -> _Options:
     """
     for name in given:
         if name not in defaults:
-            raise TypeError(
-                f"{who} has no option {name!r}; it has {', '.join(map(repr, defaults))}"
-            )
+            raise no_option(who, name, defaults)
     return cast("_Options", {**defaults, **given})
 
 
@@ -158,9 +156,10 @@ def with_defaults(
     Examples
     --------
     >>> with_defaults({"slope": 5.0}, {"slope": 5.0, "skip": True}, {"skip": False})
-    {'skip': False, 'slope': 5.0}
+    {'slope': 5.0, 'skip': False}
     """
-    found = {name: defaults[name] for name in ours if name in defaults} | dict(theirs)
+    later = [name for name in ours if name in defaults and name not in theirs]
+    found = {**theirs, **{name: defaults[name] for name in later}}
     nested = [name for name in found.keys() & defaults.keys() if isinstance(found[name], dict)]
     return found | {name: {**defaults[name], **found[name]} for name in nested}
 

@@ -158,6 +158,8 @@ class Classifier(pl.LightningModule):
         batches.epoch = self.current_epoch
         self._seen, self._loss, self._right = 0.0, self._zero(), self._zero()
         self._norm, self._updates = self._zero(), 0
+        self._validation_accuracy: float | None = None  # an epoch need not be evaluated
+        self.health = {}
 
     def training_step(self, batch: Batch, step: int) -> dict[str, Any]:
         """The loss, and, now and then, the number of spikes of each neuron, layer by layer."""
@@ -238,7 +240,7 @@ class Classifier(pl.LightningModule):
             "gradient_norm": float(self._norm),
             "learning_rate": self.trainer.optimizers[0].param_groups[0]["lr"],
         }
-        if self.validates:
+        if self._validation_accuracy is not None:
             values[self.evaluated_on] = self._validation_accuracy
         values |= self.health
         shown = {k: v for k, v in values.items() if k in ("loss", "accuracy", self.evaluated_on)}
@@ -267,24 +269,10 @@ class Classifier(pl.LightningModule):
         checkpoint["settings"] = self._settings()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        model = self.model
-        compared: tuple[tuple[str, dict[str, Any], Mapping[str, Any], str], ...] = (
-            (
-                "architecture",
-                model.architecture(),
-                model.architecture_defaults(),
-                "another network",
-            ),
-            ("settings", self._settings(), CLASSIFIER, "a run with other settings"),
-        )
-        for key, ours, defaults, what in compared:
-            theirs = with_defaults(checkpoint.get(key) or {}, ours, defaults)
-            other = [k for k in {**theirs, **ours} if theirs.get(k) != ours.get(k)]
-            if other:
-                raise ValueError(
-                    f"the checkpoint is of {what}: "
-                    + ", ".join(f"{k} {theirs.get(k)}, now {ours.get(k)}" for k in other)
-                )
+        ours, defaults = self.model.architecture(), self.model.architecture_defaults()
+        _check_same("another network", checkpoint.get("architecture"), ours, defaults)
+        ours = self._settings()
+        _check_same("a run with other settings", checkpoint.get("settings"), ours, CLASSIFIER)
         ready = checkpoint["loops"]["fit_loop"]["epoch_progress"]["current"]["ready"]
         if ready - len(checkpoint["history"]) not in (0, 1):
             raise ValueError(
@@ -338,6 +326,17 @@ class Classifier(pl.LightningModule):
         parts = [torch.as_tensor(s, device=self.device).double().reshape(-1) for s in sums]
         summed: Any = self.trainer.strategy.reduce(torch.cat(parts), reduce_op="sum")
         return cast("tuple[Tensor, ...]", summed.split([len(part) for part in parts]))
+
+
+def _check_same(what: str, saved: Any, ours: dict[str, Any], defaults: Mapping[str, Any]) -> None:
+    """Refuse a checkpoint of other settings; one that it does not name had its default."""
+    theirs = with_defaults(saved or {}, ours, defaults)
+    other = [k for k in {**theirs, **ours} if theirs.get(k) != ours.get(k)]
+    if other:
+        raise ValueError(
+            f"the checkpoint is of {what}: "
+            + ", ".join(f"{k} {theirs.get(k)}, now {ours.get(k)}" for k in other)
+        )
 
 
 def _total(norms: dict[str, Tensor]) -> Tensor:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from ..._checks import check_neurons, whole
+from ..._namespace import said
 from ...backends.torch import asarray
 from ...spikes import Events, SpikeTimes, shape_of
 
@@ -82,9 +83,24 @@ class Batches:
             x: Any = pick(self.x, own)
             if self.augment is not None:
                 entropy = [self.seed, self.epoch, step, self.rank]
-                x = self.augment(x, np.random.default_rng(entropy))
+                x = _augmented(x, self.augment, np.random.default_rng(entropy))
             share = len(own) * self.world / len(batch)
             yield Batch(x, self.labels[torch.from_numpy(own)], share)
+
+
+def _augmented(x: Any, augment: Augment, rng: np.random.Generator) -> Any:
+    """What `augment` makes of a batch: as many samples of as many neurons."""
+    changed, shape = augment(x, rng), shape_of(x)
+    if not isinstance(changed, (Tensor, SpikeTimes, Events)):
+        raise TypeError(
+            f"augment must give a tensor, SpikeTimes or Events, as it gets one, got {said(changed)}"
+        )
+    if shape_of(changed)[:2] != shape[:2]:
+        raise ValueError(
+            f"augment must give as many samples and neurons as it gets, {shape[0]} and {shape[1]}, "
+            f"got shape {tuple(shape_of(changed))}"
+        )
+    return changed
 
 
 def pick(x: Any, samples: Any) -> Any:
@@ -138,9 +154,15 @@ class SpikeData(pl.LightningDataModule):
         augment: Augment | None = None,
     ) -> None:
         super().__init__()
-        self.train = checked(*train, n_inputs, n_classes)
-        self.validation = None if validation is None else checked(*validation, n_inputs, n_classes)
-        self.batch_size, self.seed, self.augment = whole("batch_size", batch_size), seed, augment
+        self.train = checked(*_pair("train", train), n_inputs, n_classes)
+        self.validation = validation
+        if validation is not None:
+            pair = _pair("validation", validation)
+            self.validation = checked(*pair, n_inputs, n_classes, "validation ")
+        if augment is not None and not callable(augment):
+            raise TypeError(f"augment must be a callable or None, got {said(augment)}")
+        self.batch_size = whole("batch_size", batch_size)
+        self.seed, self.augment = whole("seed", seed, at_least=0), augment
 
     def train_dataloader(self) -> Batches:
         return self._batches(self.train, shuffle=True, augment=self.augment)
@@ -161,28 +183,43 @@ class SpikeData(pl.LightningDataModule):
         )
 
 
-def checked(x: Any, labels: Any, n_inputs: int, n_classes: int) -> tuple[Any, Tensor]:
-    """Inputs and int64 labels that fit each other and the model."""
+def _pair(name: str, value: Any) -> tuple[Any, Any]:
+    if not isinstance(value, (tuple, list)) or len(value) != 2:
+        raise TypeError(f"{name} must be a pair (x, labels), got {said(value)}")
+    return value[0], value[1]
+
+
+def checked(x: Any, labels: Any, n_inputs: int, n_classes: int, of: str = "") -> tuple[Any, Tensor]:
+    """Inputs and int64 labels that fit each other and the model; `of` is "validation " or ""."""
     if not isinstance(x, (SpikeTimes, Events)):
-        x = asarray(x)
+        x = _tensor(f"{of}x", x)
     count, neurons, _ = shape_of(x)
     check_neurons(neurons, n_inputs, "the model")
     if isinstance(x, Tensor):
-        _check_finite(x)
-    labels = asarray(labels).cpu()
+        _check_finite(f"{of}x", x)
+    labels = _tensor(f"{of}labels", labels).cpu()
     if tuple(labels.shape) != (count,) or count == 0:
-        raise ValueError(f"{count} samples and labels of shape {tuple(labels.shape)}")
-    if labels.is_floating_point() or not (labels.min() >= 0 and labels.max() < n_classes):
+        raise ValueError(f"{count} {of}samples and labels of shape {tuple(labels.shape)}")
+    real = labels.is_floating_point() or labels.is_complex()
+    if real or not (labels.min() >= 0 and labels.max() < n_classes):
+        got = "" if labels.is_complex() else f" from {labels.min()} to {labels.max()}"
         raise ValueError(
-            f"labels must be integers in 0 ... {n_classes - 1}, "
-            f"got {labels.dtype} from {labels.min()} to {labels.max()}"
+            f"{of}labels must be integers in 0 ... {n_classes - 1}, got {labels.dtype}{got}"
         )
     return x, labels.long()
 
 
-def _check_finite(x: Tensor) -> None:
+def _tensor(name: str, value: Any) -> Tensor:
+    """`value` as a tensor of its own dtype."""
+    try:
+        return asarray(value)
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"{name}: {error}") from error
+
+
+def _check_finite(name: str, x: Tensor) -> None:
     for start in range(0, len(x), 256):  # a slice at a time: x may be most of the memory
         finite = torch.isfinite(x[start : start + 256]).flatten(1).all(1)
         if not finite.all():
             sample = start + int(finite.logical_not().nonzero()[0])
-            raise ValueError(f"x has NaN or infinite values, first in sample {sample}")
+            raise ValueError(f"{name} has NaN or infinite values, first in sample {sample}")

@@ -59,6 +59,6 @@ def make_trainer(
         "num_sanity_val_steps": 0,
         "use_distributed_sampler": False,  # `Batches` shares each batch out itself
         **options,
-        "plugins": [SafetensorsIO(), *options.pop("plugins", ())],
+        "plugins": [SafetensorsIO(), *(options.pop("plugins", None) or ())],
     }
     return pl.Trainer(callbacks=callbacks, **settings)
