@@ -108,6 +108,7 @@ NET = fs.Network.random([4, 3, 2], seed=0)
 def shared(folder):
     (folder / "text.safetensors").write_text("hello")
     (folder / "empty.safetensors").write_text("")
+    (folder / "few.toml").write_text("n_steps = 3")
     save_file({"a": np.ones(2)}, folder / "other.safetensors")
     result = fs.forward(X, NET, return_state=True)
     return {

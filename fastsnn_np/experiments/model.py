@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from .._storage import replacing
+from .._storage import as_path, replacing
 from ..network import Network
 from ..torch._model import Model
 from ..torch._options import FastOptions, GradientOptions, StandardOptions, with_settings
@@ -61,7 +61,7 @@ def load_model(folder: str | os.PathLike[str]) -> FastSNN | StandardSNN:
     OSError, ValueError
         If the folder holds no finished run, or one of its files is damaged.
     """
-    folder = Path(folder)
+    folder = as_path(folder, "folder")
     try:
         content = dict(json.loads((folder / RECIPE).read_text(encoding="utf-8")))
     except (TypeError, ValueError, RecursionError) as error:

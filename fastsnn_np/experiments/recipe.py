@@ -86,9 +86,7 @@ class Recipe:
         for field in fields(self):
             value = getattr(self, field.name)
             object.__setattr__(self, field.name, _typed(field.name, value, hints[field.name]))
-        if self.dataset not in DATA_SETS:
-            known = ", ".join(map(repr, DATA_SETS))
-            raise ValueError(f"recipe: dataset must be one of {known}, got {self.dataset!r}")
+        _require("dataset", self.dataset, self.dataset in DATA_SETS, f"one of {_known()}")
         for names, check in (
             (_COUNTS, whole),
             (_POSITIVE, positive),
@@ -97,7 +95,8 @@ class Recipe:
         ):
             for name in names:
                 check(f"recipe: {name}", getattr(self, name))
-        neurons = bool(self.hidden) and all(n >= 1 for n in self.hidden)
+        whole("recipe: n_steps", self.n_steps, below=2**31)
+        neurons = bool(self.hidden) and all(1 <= n < 2**31 for n in self.hidden)
         _require("hidden", self.hidden, neurons, "numbers of neurons")
         if self.patience and not self.validation_fraction:
             raise ValueError(
@@ -163,9 +162,14 @@ def load_recipe(name: str | os.PathLike[str], dataset: str | None = None) -> Rec
     Raises
     ------
     ValueError
-        If there is no such recipe, or the file is not TOML, has an unknown key, or is for another
-        data set.
+        If there is no such data set or recipe, or the file is not TOML, has an unknown key, or is
+        for another data set.
     """
+    if dataset is not None and dataset not in DATA_SETS:
+        raise ValueError(
+            f"no data set {dataset!r}; did you mean {nearest(str(dataset), DATA_SETS)!r}? "
+            f"There are {_known()}"
+        )
     known = {path.stem: path for path in sorted(_FOLDER.glob("*.toml"))}
     path = known.get(f"{dataset}-{name}") if dataset else None
     path = path or (Path(name) if str(name).endswith(".toml") else None)
@@ -187,7 +191,7 @@ def parse_changes(settings: list[str]) -> dict[str, Any]:
     changes = {}
     for setting in settings:
         key, equals, text = setting.partition("=")
-        if not equals:
+        if not (equals and key.strip()):
             raise ValueError(f"--set wants key=value, got {setting!r}")
         try:
             changes[key.strip()] = tomllib.loads(f"value = {text}")["value"]
@@ -205,6 +209,13 @@ def check_keys(given: Any, where: str = "") -> None:
             raise ValueError(f"no recipe key {key!r}{where}; did you mean {nearest(key, known)!r}?")
 
 
+def _known() -> str:
+    return ", ".join(map(repr, DATA_SETS))
+
+
+_WANTED = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
+
+
 def _typed(name: str, value: Any, hint: Any) -> Any:
     """`value` as the type its field says; an int will do for a float, a list for a tuple."""
     if get_origin(hint) is Literal:
@@ -220,7 +231,7 @@ def _typed(name: str, value: Any, hint: Any) -> Any:
         return float(value)
     elif type(value) is hint:
         return value
-    wanted = "a list of whole numbers" if get_origin(hint) is tuple else hint.__name__
+    wanted = "a list of whole numbers" if get_origin(hint) is tuple else _WANTED[hint]
     raise TypeError(f"recipe: {name} must be {wanted}, got {value!r}")
 
 

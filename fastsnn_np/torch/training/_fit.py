@@ -18,13 +18,13 @@ import torch
 
 from ..._checks import check_iterable, flag, no_option, not_negative, whole
 from ..._namespace import said
-from ..._storage import as_path
+from ..._storage import as_folder, as_path
 from .._model import Model
 from .callbacks import FiniteGuard, LayerHealth
 from .checkpoint import CHECKPOINTS, last_checkpoint
 from .classifier import CLASSIFIER, Classifier, ClassifierOptions, EvaluatedOn
 from .data import Augment, SpikeData
-from .trainer import make_trainer
+from .trainer import check_processes, make_trainer
 
 History = list[dict[str, float]]
 #: what Lightning's `Trainer` is told by a parameter of `fit`
@@ -39,6 +39,7 @@ _OURS = {
 _CHECKS: dict[str, Callable[[str, Any], Any]] = {
     "gradient_clip_val": not_negative,
     "accumulate_grad_batches": whole,
+    "devices": check_processes,
     "default_root_dir": lambda name, value: as_path(value, name),
 }
 TERMINATED = 128 + signal.SIGTERM  #: exit status after SIGTERM
@@ -128,11 +129,9 @@ def fit(
         raise TypeError(f"model must be a FastSNN, StandardSNN or SpikingSNN, got {said(model)}")
     epochs, seed = whole("epochs", epochs), whole("seed", seed, at_least=0)
     resume, progress = flag("resume", resume), flag("progress", progress)
-    out = None if out is None else as_path(out, "out")
+    out = None if out is None else as_folder(out, "out")
     if resume and out is None:
         raise ValueError("resume=True needs out=..., the folder of the run to continue")
-    if out is not None and out.exists() and not out.is_dir():
-        raise NotADirectoryError(f"out must be a folder, and {out} is a file")
     callbacks, settings = _callbacks(callbacks), _settings(trainer_options)
     data = SpikeData(
         (x, labels),
