@@ -94,11 +94,17 @@ def probability(name: str, value: Any) -> float:
 def whole(name: str, value: Any, *, at_least: int = 1, below: int | None = None) -> int:
     """A whole number as a plain int."""
     if not (is_whole(value) and value >= at_least and (below is None or value < below)):
-        bound = "" if below is None else f" and below {below}"
+        bound = "" if below is None else f" and below {_power(below)}"
         raise ValueError(
             f"{name} must be a whole number of at least {at_least}{bound}, got {said(value)}"
         )
     return int(value)
+
+
+def _power(number: int) -> str:
+    """A large power of 2 as such."""
+    exponent = number.bit_length() - 1
+    return f"2^{exponent}" if number == 1 << exponent > 1 << 16 else f"{number}"
 
 
 def seeded(seed: Any, name: str = "seed") -> np.random.Generator:

@@ -97,7 +97,7 @@ class Recipe:
                 check(f"recipe: {name}", getattr(self, name))
         whole("recipe: n_steps", self.n_steps, below=2**31)
         neurons = bool(self.hidden) and all(1 <= n < 2**31 for n in self.hidden)
-        _require("hidden", self.hidden, neurons, "numbers of neurons")
+        _require("hidden", self.hidden, neurons, "numbers of neurons, below 2^31")
         if self.patience and not self.validation_fraction:
             raise ValueError(
                 "recipe: patience needs validation data, and the test data must not say when to "
