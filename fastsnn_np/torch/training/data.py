@@ -12,12 +12,14 @@ from torch import Tensor
 
 from ..._checks import check_neurons, whole
 from ..._namespace import said
+from ...augment import WithLabels
 from ...backends.torch import asarray
 from ...spikes import Events, SpikeTimes, shape_of
+from ...spikes._shape import Shape
 
 Spikes = Tensor | SpikeTimes | Events
-#: changes a batch: gets it and a NumPy generator
-Augment = Callable[[Any, np.random.Generator], Any]
+#: changes a batch: gets it and a NumPy generator, and `labels` if it is `augment.with_labels`
+Augment = Callable[..., Any]
 
 
 class Batch:
@@ -48,7 +50,8 @@ class Batches:
     shuffle : bool
     seed : int
     augment : callable, optional
-        Gets a batch and a generator made from (seed, epoch, step, rank), gives another batch.
+        Gets a batch and a generator made from (seed, epoch, step, rank), gives another batch; the
+        labels as well if it is made by `augment.with_labels`.
     rank, world : int
     """
 
@@ -83,24 +86,29 @@ class Batches:
             x: Any = pick(self.x, own)
             if self.augment is not None:
                 entropy = [self.seed, self.epoch, step, self.rank]
-                x = _augmented(x, self.augment, np.random.default_rng(entropy))
+                x = self._augmented(x, self.labels[torch.from_numpy(own)], entropy)
             share = len(own) * self.world / len(batch)
             yield Batch(x, self.labels[torch.from_numpy(own)], share)
 
+    def _augmented(self, x: Any, labels: Tensor, entropy: list[int]) -> Any:
+        augment: Any = self.augment
+        known = {"labels": labels.numpy()} if isinstance(augment, WithLabels) else {}
+        changed = augment(x, np.random.default_rng(entropy), **known)
+        _check_augmented(changed, shape_of(x))
+        return changed
 
-def _augmented(x: Any, augment: Augment, rng: np.random.Generator) -> Any:
-    """What `augment` makes of a batch: as many samples of as many neurons."""
-    changed, shape = augment(x, rng), shape_of(x)
-    if not isinstance(changed, (Tensor, SpikeTimes, Events)):
+
+def _check_augmented(x: Any, shape: Shape) -> None:
+    """Refuse another number of samples or neurons than a batch had before, or no spikes at all."""
+    if not isinstance(x, (Tensor, SpikeTimes, Events)):
         raise TypeError(
-            f"augment must give a tensor, SpikeTimes or Events, as it gets one, got {said(changed)}"
+            f"augment must give a tensor, SpikeTimes or Events, as it gets one, got {said(x)}"
         )
-    if shape_of(changed)[:2] != shape[:2]:
+    if shape_of(x)[:2] != shape[:2]:
         raise ValueError(
-            f"augment must give as many samples and neurons as it gets, {shape[0]} and {shape[1]}, "
-            f"got shape {tuple(shape_of(changed))}"
+            f"augment must give as many samples and neurons as it gets, {shape.batch} and "
+            f"{shape.neurons}, got shape {tuple(shape_of(x))}"
         )
-    return changed
 
 
 def pick(x: Any, samples: Any) -> Any:
