@@ -11,9 +11,9 @@ from typing import Any, Literal, Unpack
 import torch
 from torch import Tensor
 
-from .._checks import check_neurons, check_option
+from .._checks import check_option, positive
 from ..network import TAU_READOUT
-from ..spikes import Events, SpikeTimes
+from ..spikes import Events, SpikeTimes, shape_of
 from . import spiking_events
 from ._model import Model, checked_sizes
 from ._options import SPIKING, SpikingOptions, complete
@@ -71,7 +71,7 @@ class SpikingSNN(Model):
         ]
         last = WeightedReadout(
             *sizes[-2:],
-            tau=tau_readout,
+            tau=positive("tau_readout", tau_readout, "ms"),
             tau_weight=tau_weight,
             dt=options["dt"],
             device=options["device"],
@@ -85,8 +85,7 @@ class SpikingSNN(Model):
 
         With ``return_activity=True`` also an `Activity` of each hidden layer.
         """
-        inputs = x.shape[-2] if isinstance(x, Tensor) else x.n_neurons
-        check_neurons(inputs, self.sizes[0], "the model")
+        self.check_input(x)
         masks = self.dropout_masks(x)
         run = self._by_events if self.engine == "event" else self._densely
         if self.engine == "event" and torch.compiler.is_compiling():
@@ -108,6 +107,7 @@ class SpikingSNN(Model):
     def _by_events(
         self, x: Any, masks: list[DropoutMask | None], activity: bool
     ) -> tuple[Tensor, list[Activity]]:
+        shape_of(x)  # three axes
         last: Any = self.readout
         weight = last.weight
         if weight.device.type != "cpu" or weight.dtype not in (torch.float32, torch.float64):
