@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
-import array_api_compat.torch as xp
 from torch import Tensor, nn
 from torch.nn.utils import prune
 
 from .._checks import check_iterable, check_neurons, check_time_axis, fraction, is_whole, positive
-from .._namespace import float_dtype
 from ..spikes import Events, SpikeTimes, shape_of
 from ._options import SavedWhole
 from .modules import DropoutMask, LeakyIntegrator, Readout
@@ -58,7 +56,7 @@ class Model(SavedWhole):
         Raises
         ------
         TypeError
-            If `x` is in none of the three forms, or a tensor of complex numbers or half precision.
+            If `x` is in none of the three forms.
         ValueError
             If it has other axes or another number of neurons.
         """
@@ -69,7 +67,6 @@ class Model(SavedWhole):
             )
         if isinstance(x, Tensor):
             check_time_axis("x", x)
-            float_dtype(xp, x=x)
         inputs = x.shape[-2] if isinstance(x, Tensor) else x.n_neurons
         check_neurons(inputs, self.sizes[0], "the model")
 

@@ -12,11 +12,13 @@ import torch
 from torch import Tensor
 
 from .._checks import check_option, positive
+from .._forward._choice import cannot_event
 from ..network import TAU_READOUT
-from ..spikes import Events, SpikeTimes, shape_of
+from ..spikes import Events, SpikeTimes
 from . import spiking_events
 from ._model import Model, checked_sizes
 from ._options import SPIKING, SpikingOptions, complete
+from .event import obstacle_of
 from .modules import Activity, DropoutMask, as_dense
 from .spiking_events import Weighing
 from .spiking_modules import SpikingLIF, WeightedReadout
@@ -107,13 +109,9 @@ class SpikingSNN(Model):
     def _by_events(
         self, x: Any, masks: list[DropoutMask | None], activity: bool
     ) -> tuple[Tensor, list[Activity]]:
-        shape_of(x)  # three axes
         last: Any = self.readout
-        weight = last.weight
-        if weight.device.type != "cpu" or weight.dtype not in (torch.float32, torch.float64):
-            raise ValueError(
-                "the event engine computes in float32 or float64 on the CPU, and the model is "
-                f'{weight.dtype} on {weight.device}: engine="dense" takes it'
-            )
+        obstacle = obstacle_of(x, last.weight)
+        if obstacle is not None:
+            raise ValueError(cannot_event(obstacle))
         hidden, end = [layer.for_events() for layer in self.hidden()], Weighing(last.profile)
         return spiking_events.run(x, hidden, last, end, masks, activity)
