@@ -196,9 +196,11 @@ def of_plot():
 def of_torch():
     import torch
 
+    from fastsnn_np import experiments
     from fastsnn_np import torch as ft
 
     return {
+        "experiments": experiments,
         **{name: getattr(ft, name) for name in ft.__all__},
         "torch": torch,
         "ft": ft,
