@@ -1,4 +1,4 @@
-"""A network's parameters: hidden layers of single-spike neurons, and a readout."""
+"""A network's parameters: hidden layers of spiking neurons, and a readout."""
 
 from __future__ import annotations
 
@@ -6,137 +6,24 @@ import math
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
 from . import backends
-from ._checks import (
-    check_beta,
-    check_finite,
-    check_number_or_array,
-    check_option,
-    check_real,
-    check_weights,
-    finite,
-    is_whole,
-    positive,
-    room_for,
-    seeded,
-    working_dtype,
-)
-from ._decay import InputScale, as_real, beta_from_tau
+from ._checks import finite, is_whole, positive, room_for, seeded, working_dtype
+from ._decay import InputScale, beta_from_tau
+from ._kinds import Neuron
 from ._layer import ReadoutKind
-from ._namespace import Array, as_parameter, float_dtype, namespace, said, to_numpy
+from ._namespace import Array, namespace, said, to_numpy
+from ._parts import ARRAYS, TAU_HIDDEN, TAU_READOUT, Layer, Readout, arrays_of
 from ._storage import Format
 
-__all__ = ["Layer", "Network", "Readout"]
+__all__ = ["TAU_HIDDEN", "TAU_READOUT", "Layer", "Network", "Readout"]
 
-TAU_HIDDEN, TAU_READOUT = 10.0, 20.0  # ms, Table 1
-ARRAYS = ("weight", "bias", "beta")  # the fields of a part that are arrays
 _FORMAT = Format("network", version=1)
+_NOT_IN_FILES = ("neuron", "recurrent", "rho", "a", "b", "delay", "gamma")
 _DTYPES = (np.dtype(np.float32), np.dtype(np.float64))
-
-
-@dataclass(frozen=True, eq=False)
-class _Parameters:
-    """What hidden layers and readouts share: a synaptic matrix and leaky neurons behind it."""
-
-    weight: Array
-    bias: Array | None = None
-    beta: float | Array | None = None
-    input_scale: InputScale = "unit"
-
-    def __post_init__(self) -> None:
-        weight, bias = self.weight, self.bias
-        if self.beta is not None:
-            check_number_or_array("beta", self.beta)
-        check_weights(weight, bias)
-        xp = namespace(weight=weight, bias=bias, beta=self.beta)
-        if 0 in weight.shape:
-            raise ValueError(f"weight must not be empty, got shape {tuple(weight.shape)}")
-        check_option("input_scale", self.input_scale, InputScale)
-        dtype = float_dtype(xp, weight=weight)
-        neurons = weight.shape[0]
-        beta = beta_from_tau(self._default_tau) if self.beta is None else self.beta
-        beta = as_real(xp, "beta", beta, weight, dtype)
-        if bias is not None:
-            check_real("bias", bias.dtype, xp)
-        check_beta(xp, beta, neurons=neurons)
-        arrays = {
-            "weight": as_parameter(xp, weight, weight, dtype),
-            "bias": None if bias is None else as_parameter(xp, bias, weight, dtype),
-            "beta": beta if beta.ndim else xp.broadcast_to(beta, (neurons,)),
-        }
-        for name, array in arrays.items():
-            if array is not None:
-                check_finite(f"the {self._kind}'s {name}", array)
-            object.__setattr__(self, name, array)
-
-    _default_tau: ClassVar = math.nan
-    _kind: ClassVar = "layer"
-
-    @property
-    def n_inputs(self) -> int:
-        return int(self.weight.shape[1])
-
-    @property
-    def n_neurons(self) -> int:
-        return int(self.weight.shape[0])
-
-
-@dataclass(frozen=True, eq=False)
-class Layer(_Parameters):
-    """A hidden layer of neurons that fire at most once.
-
-    Parameters
-    ----------
-    weight : array (neurons, inputs)
-        float32 or float64; the whole layer takes its dtype.
-    bias : array (neurons,), optional
-        A constant current at every step.
-    beta : float or array (neurons,), optional
-        Decay per step, inside (0, 1); from tau = 10 ms at dt = 1 ms unless given. Say another
-        time constant as ``beta=beta_from_tau(tau, dt)``.
-    input_scale : {"unit", "normalised"}
-        Whether the current is multiplied by 1 or by 1 - beta.
-    threshold : float
-        Firing threshold, finite.
-
-    Raises
-    ------
-    ValueError, TypeError
-        If shapes, values, libraries or devices do not fit.
-    """
-
-    threshold: float = 1.0
-    _default_tau = TAU_HIDDEN
-    _kind = "layer"
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        object.__setattr__(self, "threshold", finite("threshold", self.threshold))
-
-
-@dataclass(frozen=True, eq=False)
-class Readout(_Parameters):
-    """The last layer: neurons that never fire, read out by their potential.
-
-    Parameters
-    ----------
-    kind : {"sum", "max"}
-        Whether the logits are the sum or the maximum of the potential over time.
-    weight, bias, beta, input_scale
-        As in `Layer`; beta comes from tau = 20 ms unless given.
-    """
-
-    kind: ReadoutKind = "sum"
-    _default_tau = TAU_READOUT
-    _kind = "readout"
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_option("kind", self.kind, ReadoutKind)
 
 
 @dataclass(frozen=True, eq=False)
@@ -276,9 +163,9 @@ class Network:
 
     def _mapped(self, move: Callable[[Array], Array], changed: Callable[..., Any]) -> Network:
         def moved(part: Any) -> Any:
-            held = {name: getattr(part, name) for name in ARRAYS}
-            arrays = {name: None if a is None else move(a) for name, a in held.items()}
-            same = all(arrays[name] is held[name] for name in ARRAYS)
+            held = arrays_of(part)
+            arrays = {name: move(array) for name, array in held.items()}
+            same = all(arrays[name] is held[name] for name in held)
             return part if same else changed(part, **arrays)
 
         layers, readout = tuple(map(moved, self.layers)), moved(self.readout)
@@ -336,7 +223,13 @@ def _described(part: Layer | Readout, prefix: str, arrays: dict[str, Any]) -> di
     options = {}
     for field in fields(part):
         value = getattr(part, field.name)
-        if field.name not in ARRAYS:
+        if field.name in _NOT_IN_FILES:
+            if not (value is None or (isinstance(value, Neuron) and value == Neuron())):
+                raise ValueError(
+                    f"{prefix}.{field.name}: a file of format version 1 holds layers of neurons "
+                    "that fire once, without delays, and readouts by the sum or the maximum"
+                )
+        elif field.name not in ARRAYS:
             options[field.name] = value
         elif value is not None:
             arrays[f"{prefix}.{field.name}"] = np.ascontiguousarray(to_numpy(value))
@@ -362,7 +255,7 @@ def _options(kind: type[Layer | Readout], options: Any) -> dict[str, Any]:
     if not isinstance(options, dict):
         raise TypeError(f"a {kind.__name__}'s options are no object, but {options!r:.80}")
     for field in fields(kind):
-        if field.name not in ARRAYS and field.name not in options:
+        if field.name not in (*ARRAYS, *_NOT_IN_FILES) and field.name not in options:
             raise ValueError(f"a {kind.__name__} lacks {field.name!r}")
     return options
 

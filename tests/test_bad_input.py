@@ -111,7 +111,7 @@ def shared(folder):
     result = fs.forward(X, NET, return_state=True)
     return {
         **{name: getattr(fs, name) for name in ("Events", "SpikeTimes", "State")},
-        **{name: getattr(fs, name) for name in ("Layer", "Network", "Readout")},
+        **{name: getattr(fs, name) for name in ("Layer", "Network", "Neuron", "Readout")},
         "fs": fs,
         "np": np,
         "agreement": agreement,
@@ -137,6 +137,15 @@ def shared(folder):
         "IDX": np.array([0]),
         "REC": np.array([(5, 1)], [("t", "i8"), ("x", "i2")]),
         "NET": NET,
+        "ALWAYS": fs.Neuron("always"),
+        "MANY": fs.Network(
+            [fs.Layer(NET.layers[0].weight, neuron=fs.Neuron("always"))], NET.readout
+        ),
+        "WEIGHTED": fs.Network(
+            NET.layers, fs.Readout(NET.readout.weight, kind="weighted", gamma=0.98)
+        ),
+        "ALIF": fs.Neuron("always", adaptation="threshold"),
+        "ADLIF": fs.Neuron("always", adaptation="current"),
         "OTHER": fs.Network.random([4, 5, 2], seed=0),
         "DEEP": fs.Network.random([4, 3, 3, 2], seed=0),
         "RUN": fs.prepare(NET, backend="numpy"),

@@ -226,3 +226,40 @@ BAD = [
 def test_bad_parameters(call, error, words):
     with pytest.raises(error, match=words):
         call()
+
+
+def test_a_layer_keeps_the_parameters_of_its_neurons():
+    """Numbers become one value per neuron, in the dtype of the weight; delays are whole."""
+    kind = fs.Neuron("always", reset="zero", refractory=2, adaptation="current")
+    layer = fs.Layer(
+        np.ones((3, 4), np.float32),
+        neuron=kind,
+        recurrent=np.eye(3),
+        rho=0.9,
+        b=np.arange(3),
+        threshold=np.ones(3),
+        delay=np.arange(4, dtype=np.uint8),
+    )
+    for array in (layer.threshold, layer.rho, layer.a, layer.b):
+        assert array.shape == (3,)
+        assert array.dtype == np.float32
+    assert layer.recurrent.dtype == np.float32
+    assert layer.delay.dtype == np.int64
+    assert not layer.a.any()
+
+
+def test_every_parameter_of_a_layer_is_mapped():
+    kind = fs.Neuron("always", adaptation="current")
+    layer = fs.Layer(
+        np.ones((3, 4)), neuron=kind, recurrent=np.eye(3), rho=0.9, b=0.1, threshold=np.ones(3)
+    )
+    network = fs.Network([layer], fs.Readout(np.ones((2, 3)), kind="weighted", gamma=0.98))
+    moved = network.mapped(lambda array: array / 2).layers[0]
+    for name in ("weight", "beta", "threshold", "recurrent", "rho", "b"):
+        np.testing.assert_array_equal(getattr(moved, name), getattr(layer, name) / 2)
+    assert moved.neuron == kind
+
+
+def test_the_kind_of_neuron_is_fastsnn_unless_given():
+    assert fs.Layer(np.ones((3, 4))).neuron == fs.Neuron("once", reset="none")
+    assert fs.Neuron("always").reset == "subtract"

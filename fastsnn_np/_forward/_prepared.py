@@ -180,12 +180,17 @@ class Prepared:
 
 def _parts(network: Network) -> tuple[list[LayerPart], ReadoutPart]:
     """Hidden layers and readout as an engine takes them."""
+    for i, part in enumerate(network.layers):
+        if part.neuron.fires != "once" or part.delay is not None:
+            raise ValueError(f"forward takes neurons that fire once, no delays; not so layer {i}")
+    last, kind = network.readout, network.readout.kind
+    if kind == "weighted":
+        raise ValueError("forward reads out by the sum or the maximum, not the weighted sum")
     hidden = [
         LayerPart(part.weight, part.bias, LayerOptions(part.beta, part.threshold, part.input_scale))
         for part in network.layers
     ]
-    last = network.readout
-    options = ReadoutOptions(last.beta, last.kind, last.input_scale)
+    options = ReadoutOptions(last.beta, kind, last.input_scale)
     return hidden, ReadoutPart(last.weight, last.bias, options)
 
 
