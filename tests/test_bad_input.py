@@ -167,6 +167,7 @@ def shared(folder):
         "binned": binned,
         "decide": decide,
         "inside": inside,
+        "compared": compared,
         "streamed": lambda chunks: list(fs.stream(NET, chunks, backend="numpy")),
         "batched": lambda batches: list(bulk.forward_iter(NET, batches, backend="numpy")),
     }
@@ -194,6 +195,10 @@ def decide(x, labels, **options):
 
 def inside(potential, **options):
     return agreement.inside_bound(potential, **{"dtype": np.float32, **options})
+
+
+def compared(*trains, **options):
+    return agreement.spike_trains(*trains, **{"dtype": np.float32, **options})
 
 
 def of_plot():
