@@ -17,6 +17,7 @@ from ._checks import (
     check_weights,
     finite,
     gamma_of,
+    is_number,
 )
 from ._decay import InputScale, as_real, beta_from_tau
 from ._kinds import LogitsKind, Neuron
@@ -131,7 +132,7 @@ class Layer(_Parameters):
             raise TypeError(f"neuron must be a Neuron, got {said(self.neuron)}")
         self._check_parameters_of_kind()
         xp = namespace(**{name: getattr(self, name) for name in ("weight", *self._arrays_given())})
-        if is_array(self.threshold):
+        if self.neuron.fires == "always" and _is_array(self.threshold):
             self._keep_per_neuron(xp, "threshold", self.threshold)
         else:
             object.__setattr__(self, "threshold", finite("threshold", self.threshold))
@@ -143,19 +144,13 @@ class Layer(_Parameters):
             object.__setattr__(self, "delay", _whole_delays(self.delay, self.n_inputs))
 
     def _arrays_given(self) -> list[str]:
-        return [name for name in LAYER_ARRAYS if is_array(getattr(self, name))]
+        return [name for name in LAYER_ARRAYS if _is_array(getattr(self, name))]
 
     def _check_parameters_of_kind(self) -> None:
         """Refuse parameters that neurons of this kind have no use for, and the lack of others."""
-        once = self.neuron.fires == "once"
-        if once and self.recurrent is not None:
+        if self.neuron.fires == "once" and self.recurrent is not None:
             raise ValueError(
                 'recurrent weights need neurons that fire always: neuron=Neuron(fires="always")'
-            )
-        if once and is_array(self.threshold):
-            raise ValueError(
-                "neurons that fire once share one threshold, got an array of shape "
-                f"{tuple(self.threshold.shape)}"  # type: ignore[union-attr]
             )
         for name in ("rho", "a", "b"):
             fits = self.neuron.adaptation == "current" or (self.neuron.adapts and name != "a")
@@ -242,6 +237,11 @@ def arrays_of(part: _Parameters) -> dict[str, Array]:
     """The parameters of a part that are arrays, by name."""
     names = (*ARRAYS, *LAYER_ARRAYS) if isinstance(part, Layer) else ARRAYS
     return {name: getattr(part, name) for name in names if is_array(getattr(part, name))}
+
+
+def _is_array(value: Any) -> bool:
+    """Whether a parameter is an array; NumPy's scalars are numbers."""
+    return is_array(value) and not is_number(value)
 
 
 def _whole_delays(delay: Any, inputs: int) -> Any:

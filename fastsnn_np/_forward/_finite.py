@@ -28,7 +28,9 @@ def error_of_potential(
             name = "the readout" if part is network.readout else f"layer {i}"
             named |= {f"{field} of {name}": array for field, array in arrays_of(part).items()}
     if state is not None:
-        named |= {f"state.potentials[{i}]": array for i, array in enumerate(state.potentials)}
+        for field in ("potentials", "adaptation", "delayed"):
+            held = enumerate(getattr(state, field))
+            named |= {f"state.{field}[{i}]": array for i, array in held}
         named["state.logits"] = state.logits
     for name, array in named.items():
         if array is not None:

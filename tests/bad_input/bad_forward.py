@@ -3,8 +3,6 @@
 # fmt: off
 ROWS = [
     # forward
-    ("fs.forward(X, MANY)", ValueError, "takes neurons that fire once, no delays; not so layer 0"),
-    ("fs.forward(X, WEIGHTED)", ValueError, "reads out by the sum or the maximum, not"),
     ("fs.forward(None)", TypeError, "x must be an array of an Array API library.*got None"),
     ("fs.forward([[[1.0]]])", TypeError, r"x must be an.*got list: numpy.asarray\(...\) makes one"),
     ("fs.forward(1.0)", TypeError, r"x must be an array of an Array API library \(NumPy,.*got 1.0"),

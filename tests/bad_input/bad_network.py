@@ -41,7 +41,7 @@ ROWS = [
     # Layer: kinds of neurons
     ("Layer(W, neuron=None)", TypeError, "neuron must be a Neuron, got None"),
     ("Layer(W, recurrent=np.eye(3))", ValueError, "recurrent weights need neurons that fire alw"),
-    ("Layer(W, threshold=np.ones(3))", ValueError, r"share one threshold, got an.*shape \(3,\)"),
+    ("Layer(W, threshold=np.ones(3))", ValueError, r"threshold must be a finite.*shape \(3,\)"),
     ("Layer(W, rho=0.5)", ValueError, "rho is given, and neurons of adaptation='none' have none"),
     ("Layer(W, neuron=ALIF, rho=0.5, a=0.1)", ValueError, "a is given, and.*'threshold' have none"),
     ("Layer(W, neuron=ALIF)", ValueError, "adaptation='threshold' needs rho, its decay per step"),
