@@ -10,20 +10,14 @@ from typing import Any
 
 import numpy as np
 
-from . import backends
+from . import _file, backends
 from ._checks import finite, is_whole, positive, room_for, seeded, working_dtype
 from ._decay import InputScale, beta_from_tau
-from ._kinds import Neuron
 from ._layer import ReadoutKind
-from ._namespace import Array, namespace, said, to_numpy
-from ._parts import ARRAYS, TAU_HIDDEN, TAU_READOUT, Layer, Readout, arrays_of
-from ._storage import Format
+from ._namespace import Array, namespace, said
+from ._parts import TAU_HIDDEN, TAU_READOUT, Layer, Readout, arrays_of
 
 __all__ = ["TAU_HIDDEN", "TAU_READOUT", "Layer", "Network", "Readout"]
-
-_FORMAT = Format("network", version=1)
-_NOT_IN_FILES = ("neuron", "recurrent", "rho", "a", "b", "delay", "gamma")
-_DTYPES = (np.dtype(np.float32), np.dtype(np.float64))
 
 
 @dataclass(frozen=True, eq=False)
@@ -176,10 +170,7 @@ class Network:
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the network as a safetensors file, through a temporary name. See `load`."""
-        arrays: dict[str, Any] = {}
-        layers = [_described(part, f"layers.{i}", arrays) for i, part in enumerate(self.layers)]
-        readout = _described(self.readout, "readout", arrays)
-        _FORMAT.write(path, {"dt": self.dt, "layers": layers, "readout": readout}, arrays)
+        _file.write(path, _file.Parts(self.layers, self.readout, self.dt))
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Network:
@@ -192,20 +183,9 @@ class Network:
         OSError
             If it cannot be read.
         """
-        header, arrays = _FORMAT.read(path)
+        parts = _file.read(path)
         try:
-            if not isinstance(header["layers"], list):
-                raise TypeError(f"its layers are no list, but {type(header['layers']).__name__}")
-            layers = [
-                Layer(**_group(arrays, f"layers.{i}"), **_options(Layer, options))
-                for i, options in enumerate(header["layers"])
-            ]
-            readout = Readout(**_group(arrays, "readout"), **_options(Readout, header["readout"]))
-            if arrays:
-                raise ValueError(f"it holds arrays that no layer has: {', '.join(sorted(arrays))}")
-            return cls(tuple(layers), readout, header["dt"])
-        except KeyError as error:
-            raise ValueError(f"{path} does not describe a network: it lacks {error}") from error
+            return cls(*parts)
         except (TypeError, ValueError, OverflowError) as error:
             raise ValueError(f"{path} does not describe a network: {error}") from error
 
@@ -216,48 +196,6 @@ def _unchecked(part: Any, **arrays: Array) -> Any:
     for field in fields(part):
         object.__setattr__(same, field.name, arrays.get(field.name, getattr(part, field.name)))
     return same
-
-
-def _described(part: Layer | Readout, prefix: str, arrays: dict[str, Any]) -> dict[str, Any]:
-    """The options of a part for the file's header; its arrays go to `arrays`."""
-    options = {}
-    for field in fields(part):
-        value = getattr(part, field.name)
-        if field.name in _NOT_IN_FILES:
-            if not (value is None or (isinstance(value, Neuron) and value == Neuron())):
-                raise ValueError(
-                    f"{prefix}.{field.name}: a file of format version 1 holds layers of neurons "
-                    "that fire once, without delays, and readouts by the sum or the maximum"
-                )
-        elif field.name not in ARRAYS:
-            options[field.name] = value
-        elif value is not None:
-            arrays[f"{prefix}.{field.name}"] = np.ascontiguousarray(to_numpy(value))
-    return options
-
-
-def _group(arrays: dict[str, Any], prefix: str) -> dict[str, Any]:
-    """The arrays of one part, taken out of a file's, and all of the dtype they were saved in."""
-    group = {name: arrays.pop(f"{prefix}.{name}") for name in ("weight", "beta")}
-    group["bias"] = arrays.pop(f"{prefix}.bias", None)
-    dtype = group["weight"].dtype
-    for name, array in group.items():
-        if array is not None and not (array.dtype == dtype and dtype in _DTYPES):
-            raise TypeError(
-                f"{prefix}.{name} is {array.dtype}: weight, bias and beta of a part are all "
-                "float32 or all float64"
-            )
-    return group
-
-
-def _options(kind: type[Layer | Readout], options: Any) -> dict[str, Any]:
-    """The options of one part in a file's header: each of those that `save` writes."""
-    if not isinstance(options, dict):
-        raise TypeError(f"a {kind.__name__}'s options are no object, but {options!r:.80}")
-    for field in fields(kind):
-        if field.name not in (*ARRAYS, *_NOT_IN_FILES) and field.name not in options:
-            raise ValueError(f"a {kind.__name__} lacks {field.name!r}")
-    return options
 
 
 def _sizes(sizes: Any) -> list[int]:
