@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any, ClassVar
 
 from torch import Tensor, nn
+from torch.nn.utils import prune
 
 from .._checks import fraction, is_whole, positive
 from ..spikes import Events, SpikeTimes, shape_of
@@ -105,3 +106,12 @@ def _check_chain(parts: list[LeakyIntegrator]) -> None:
     kinds = {f"{part.weight.dtype} on {part.weight.device}" for part in parts}
     if len(kinds) > 1:
         raise ValueError(f"the modules are not alike: {' and '.join(sorted(kinds))}")
+
+
+def has_hooks(model: Model) -> bool:
+    """Whether a layer has hooks that look at what it takes or gives, which pruning does not."""
+    for part in (*model.hidden(), model.readout):
+        before = part._forward_pre_hooks.values()
+        if part._forward_hooks or not all(isinstance(h, prune.BasePruningMethod) for h in before):
+            return True
+    return False

@@ -19,9 +19,11 @@ from .. import network as _network
 from .._checks import flag, is_number, positive
 from .._decay import beta_from_tau
 from .._kinds import Neuron
+from ..backends.event.spiking_layers import Surrogate
 from ._options import READOUT, SPIKING, ReadoutOptions, SpikingOptions, complete
 from .functional import spike, surrogate_derivative
 from .modules import Clamped, LeakyIntegrator, Readout
+from .spiking_events import Layer
 
 _LARGEST_A = 0.1  # a learnt coupling is clamped to what is far from unstable
 
@@ -139,6 +141,18 @@ class SpikingLIF(LeakyIntegrator):
         if self.neuron.reset == "none":
             return torch.zeros_like(u)
         return u * spikes if self.neuron.reset == "zero" else self.threshold * spikes
+
+    def for_events(self) -> Layer:
+        """The layer as the event engine takes it."""
+        surrogate = Surrogate(self.slope, self.support, not self.detach_reset)
+        parameters = (self.weight, self.bias, self.clamped_beta(), self.recurrent)
+        return Layer(
+            self.neuron,
+            self.threshold,
+            self.input_scale,
+            surrogate,
+            (*parameters, *self.adaptation()),
+        )
 
     def settings(self) -> dict[str, Any]:
         return {
