@@ -118,6 +118,7 @@ def _given(
     """The arguments of a part: its options, and its arrays, which are taken out of `arrays`."""
     names = _NAMES[kind, version]
     _check_names(f"a {kind.__name__}", options, names.options)
+    options = {name: options[name] for name in names.options}
     group = {name: arrays.pop(f"{prefix}.{name}") for name in ("weight", "beta")}
     for name in names.arrays:
         if f"{prefix}.{name}" in arrays:
@@ -129,14 +130,13 @@ def _given(
                 f"{prefix}.{name} is {array.dtype}: weight, bias, beta and the like of a part are "
                 "all float32 or all float64"
             )
-    options = dict[str, Any](options)
     for name in group.keys() & options.keys():
         if options.pop(name) is not None:
             raise ValueError(f"{prefix} has {name} twice, as a number and as an array")
     if "neuron" in options:
         _check_names("a Neuron", options["neuron"], [field.name for field in fields(Neuron)])
         options["neuron"] = Neuron(**options["neuron"])
-    return options | group
+    return {**options, **group}
 
 
 def _check_names(what: str, options: Any, names: Any) -> None:
