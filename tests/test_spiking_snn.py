@@ -168,7 +168,7 @@ def test_what_no_model_has_is_refused():
         (fs.Layer(w), "fire once"),
         (fs.Layer(w, neuron=always, delay=np.ones(6, int)), "one threshold and no delays"),
         (fs.Layer(w, neuron=always, threshold=np.ones(3)), "one threshold and no delays"),
-        (fs.Layer(w, neuron=adapting, rho=0.5, a=0.5), "a of the layer, up to 0.5, would be clam"),
+        (fs.Layer(w, neuron=adapting, rho=0.5, a=0.5), "a of the layer, up to 0.5, would be"),
         (fs.Layer(w, neuron=adapting, rho=0.9999), "rho of the layer.* clamped to 0.999 here"),
     ):
         with pytest.raises(ValueError, match=words):

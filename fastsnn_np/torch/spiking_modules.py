@@ -20,6 +20,7 @@ from .._checks import flag, is_number, positive
 from .._decay import beta_from_tau
 from .._kinds import Neuron
 from .._namespace import is_array
+from .._parts import arrays_of
 from ..backends.event.spiking_layers import Surrogate
 from ..backends.torch import asarray
 from ._options import (
@@ -202,16 +203,16 @@ class SpikingLIF(LeakyIntegrator):
         more = {"threshold": threshold, "neuron": layer.neuron, **options}
         more["recurrent"] = layer.recurrent is not None
         module = cls._from_part(layer, learn_beta, device, more)
+        held = arrays_of(layer)
         with torch.no_grad():
             for name in ("recurrent", "rho", "a", "b"):
-                parameter, array = getattr(module, name), getattr(layer, name)
-                if parameter is not None:
-                    parameter.copy_(asarray(array, device))
+                if name in held:
+                    module.get_parameter(name).copy_(asarray(held[name], device))
             for name, used in zip(("rho", "a"), module.adaptation(), strict=False):
-                if used is not None and not torch.equal(used, getattr(module, name)):
+                if used is not None and not torch.equal(used, module.get_parameter(name)):
                     raise ValueError(
-                        f"{name} of the layer, up to {float(getattr(module, name).max())}, would "
-                        f"be clamped to {float(used.max())} here"
+                        f"{name} of the layer, up to {float(module.get_parameter(name).max())}, "
+                        f"would be clamped to {float(used.max())} here"
                     )
         return module
 
