@@ -9,15 +9,16 @@ from typing import Any
 
 import torch
 
-from .._storage import replacing
+from .._storage import as_path, replacing
 from ..network import Network
 from ..torch._model import Model
 from ..torch._options import FastOptions, GradientOptions, StandardOptions, with_settings
 from ..torch.fast_snn import FastSNN
 from ..torch.standard_snn import StandardSNN
-from .recipe import Recipe
+from .recipe import Recipe, recipe_of
 
 RECIPE = "recipe.json"
+BESIDE = ("seed", "threads")  #: keys there beside those of a recipe
 _NETWORK, _STATE = "network.safetensors", "model.safetensors"
 
 
@@ -60,13 +61,14 @@ def load_model(folder: str | os.PathLike[str]) -> FastSNN | StandardSNN:
     OSError, ValueError
         If the folder holds no finished run, or one of its files is damaged.
     """
-    folder = Path(folder)
+    folder = as_path(folder, "folder")
     try:
         content = dict(json.loads((folder / RECIPE).read_text(encoding="utf-8")))
     except (TypeError, ValueError, RecursionError) as error:
         raise ValueError(f"{folder / RECIPE} is damaged: {error}") from error
-    recipe = Recipe(
-        **{name: value for name, value in content.items() if name not in ("seed", "threads")}
+    recipe = recipe_of(
+        {name: value for name, value in content.items() if name not in BESIDE},
+        where=str(folder / RECIPE),
     )
     if recipe.model == "fast":
         network = Network.load(folder / _NETWORK)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 import tomllib
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import MISSING, asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
-from .._checks import fraction, not_negative, positive, whole
+from .._checks import fraction, nearest, not_negative, positive, whole
 from .._decay import InputScale
 from .._layer import ReadoutKind
 from ..torch.functional import Gradient, SurrogateName
@@ -87,9 +86,7 @@ class Recipe:
         for field in fields(self):
             value = getattr(self, field.name)
             object.__setattr__(self, field.name, _typed(field.name, value, hints[field.name]))
-        if self.dataset not in DATA_SETS:
-            known = ", ".join(map(repr, DATA_SETS))
-            raise ValueError(f"recipe: dataset must be one of {known}, got {self.dataset!r}")
+        _require("dataset", self.dataset, self.dataset in DATA_SETS, f"one of {_known()}")
         for names, check in (
             (_COUNTS, whole),
             (_POSITIVE, positive),
@@ -98,8 +95,9 @@ class Recipe:
         ):
             for name in names:
                 check(f"recipe: {name}", getattr(self, name))
-        neurons = bool(self.hidden) and all(n >= 1 for n in self.hidden)
-        _require("hidden", self.hidden, neurons, "numbers of neurons")
+        whole("recipe: n_steps", self.n_steps, below=2**31)
+        neurons = bool(self.hidden) and all(1 <= n < 2**31 for n in self.hidden)
+        _require("hidden", self.hidden, neurons, "numbers of neurons, below 2^31")
         if self.patience and not self.validation_fraction:
             raise ValueError(
                 "recipe: patience needs validation data, and the test data must not say when to "
@@ -131,15 +129,47 @@ class Recipe:
         return asdict(self)
 
 
+#: the value of each key that a recipe may leave out, as JSON has it
+DEFAULTS: dict[str, Any] = {
+    field.name: list(field.default) if isinstance(field.default, tuple) else field.default
+    for field in fields(Recipe)
+    if field.default is not MISSING
+}
+
+
+def recipe_of(content: dict[str, Any], where: str) -> Recipe:
+    """The recipe that a file holds; `where` names the file in errors.
+
+    Raises
+    ------
+    ValueError
+        If a key is unknown or missing, or a value does not fit.
+    """
+    check_keys(content, where=f" in {where}")
+    needed = [field.name for field in fields(Recipe) if field.name not in DEFAULTS]
+    missing = [name for name in needed if name not in content]
+    if missing:
+        raise ValueError(f"{where} is no recipe: it has no {' and no '.join(missing)}")
+    try:
+        return Recipe(**content)
+    except TypeError as error:
+        raise ValueError(f"{where}: {error}") from error
+
+
 def load_recipe(name: str | os.PathLike[str], dataset: str | None = None) -> Recipe:
     """A recipe by name, such as "best" for the data set "shd", or from a TOML file of your own.
 
     Raises
     ------
     ValueError
-        If there is no such recipe, or the file is not TOML, has an unknown key, or is for another
-        data set.
+        If there is no such data set or recipe, or the file is not TOML, has an unknown key, or is
+        for another data set.
     """
+    if dataset is not None and dataset not in DATA_SETS:
+        raise ValueError(
+            f"no data set {dataset!r}; did you mean {nearest(str(dataset), DATA_SETS)!r}? "
+            f"There are {_known()}"
+        )
     known = {path.stem: path for path in sorted(_FOLDER.glob("*.toml"))}
     path = known.get(f"{dataset}-{name}") if dataset else None
     path = path or (Path(name) if str(name).endswith(".toml") else None)
@@ -150,11 +180,7 @@ def load_recipe(name: str | os.PathLike[str], dataset: str | None = None) -> Rec
         content = tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"{path} is no TOML file: {error}") from error
-    check_keys(content, where=f" in {path.name}")
-    try:
-        recipe = Recipe(**content)
-    except TypeError as error:
-        raise ValueError(f"{path.name}: {error}") from error
+    recipe = recipe_of(content, path.name)
     if dataset not in (None, recipe.dataset):
         raise ValueError(f"{path.name} is a recipe for {recipe.dataset!r}, not for {dataset!r}")
     return recipe
@@ -165,7 +191,7 @@ def parse_changes(settings: list[str]) -> dict[str, Any]:
     changes = {}
     for setting in settings:
         key, equals, text = setting.partition("=")
-        if not equals:
+        if not (equals and key.strip()):
             raise ValueError(f"--set wants key=value, got {setting!r}")
         try:
             changes[key.strip()] = tomllib.loads(f"value = {text}")["value"]
@@ -180,8 +206,14 @@ def check_keys(given: Any, where: str = "") -> None:
     known = [field.name for field in fields(Recipe)]
     for key in given:
         if key not in known:
-            nearest = difflib.get_close_matches(key, known, 1, 0.0)[0]
-            raise ValueError(f"no recipe key {key!r}{where}; did you mean {nearest!r}?")
+            raise ValueError(f"no recipe key {key!r}{where}; did you mean {nearest(key, known)!r}?")
+
+
+def _known() -> str:
+    return ", ".join(map(repr, DATA_SETS))
+
+
+_WANTED = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
 
 
 def _typed(name: str, value: Any, hint: Any) -> Any:
@@ -199,7 +231,7 @@ def _typed(name: str, value: Any, hint: Any) -> Any:
         return float(value)
     elif type(value) is hint:
         return value
-    wanted = "a list of whole numbers" if get_origin(hint) is tuple else hint.__name__
+    wanted = "a list of whole numbers" if get_origin(hint) is tuple else _WANTED[hint]
     raise TypeError(f"recipe: {name} must be {wanted}, got {value!r}")
 
 

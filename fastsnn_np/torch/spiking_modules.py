@@ -7,7 +7,7 @@ Torch differentiates, and ``spiking`` has the network by the event engine.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from typing import Any, ClassVar, Self, Unpack
 
@@ -72,6 +72,7 @@ class SpikingLIF(LeakyIntegrator):
         "support": lambda name, value: _above_0(name, value),
         "detach_reset": flag,
     }
+    defaults: ClassVar[Mapping[str, Any]] = {**SPIKING, "neuron": asdict(SPIKING["neuron"])}
 
     def __init__(self, n_inputs: int, n_neurons: int, **options: Unpack[SpikingOptions]) -> None:
         options = complete(options, SPIKING, type(self).__name__)
@@ -241,6 +242,13 @@ class WeightedReadout(Readout):
     n_inputs, n_neurons, tau, dt, bias, input_scale, device, dtype
         As in `Readout`.
     """
+
+    defaults: ClassVar[Mapping[str, Any]] = {
+        **READOUT,
+        "input_scale": "normalised",
+        "share_beta": True,
+        "gamma": 1.0,
+    }
 
     def __init__(
         self,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, Unpack
 
 import torch
@@ -52,6 +52,8 @@ class StandardLIF(LeakyIntegrator):
     >>> StandardLIF(3, 2)(torch.ones(1, 3, 5)).shape
     torch.Size([1, 2, 5])
     """
+
+    defaults: ClassVar[Mapping[str, Any]] = STANDARD
 
     def __init__(self, n_inputs: int, n_neurons: int, **options: Unpack[StandardOptions]) -> None:
         options = complete(options, STANDARD, type(self).__name__)

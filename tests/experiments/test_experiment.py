@@ -121,7 +121,7 @@ def test_the_curve_names_what_was_evaluated_on():
 def test_command_line_errors(capsys, tmp_path):
     out = ["--quiet", "--out", str(tmp_path / "run")]
     cases = [
-        (["mnist"], "no recipe 'best' for 'mnist'"),
+        (["mnist"], "no data set 'mnist'; did you mean 'n-mnist'? There are 'fashion"),
         (["shd", "--root", str(tmp_path)], "shd_train.h5"),
         (["n-mnist", "--root", str(tmp_path)], "Train"),
         (["fashion-mnist", "--root", str(tmp_path)], "train-images-idx3-ubyte.gz"),

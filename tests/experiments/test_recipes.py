@@ -69,7 +69,7 @@ def test_bad_recipes(tmp_path):
     cases = [
         ("epoch = 3", "no recipe key 'epoch' in own.toml; did you mean 'epochs'?"),
         ("epochs = 0", "epochs must be a whole number of at least 1, got 0"),
-        ("epochs = 2.5", "epochs must be int, got 2.5"),
+        ("epochs = 2.5", "epochs must be a whole number, got 2.5"),
         ("hidden = [2.5]", "hidden must be a list of whole numbers"),
         ("hidden = [0]", "hidden must be numbers of neurons"),
         ("tau = -1.0", "tau must be positive and finite, got -1.0"),
