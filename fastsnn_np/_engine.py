@@ -7,6 +7,7 @@ Array API; ``event`` at a cost that follows the spikes, ``dense kernel`` in one 
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, Literal, NamedTuple, Protocol
 
 from . import backends
@@ -17,7 +18,7 @@ from ._first_spike import first_crossing, spike_counts
 from ._layer import LayerOutput, ReadoutKind, ReadoutOutput, layer, pool
 from ._namespace import Array, as_dtype, device_of, float_dtype, is_traced, namespace
 from ._parts import Layer
-from ._spiking import SpikingLayer, SpikingOutput, Standing
+from ._spiking import SpikingOutput, Standing, spiking
 from .spikes import Events, SpikeTimes, samples_of, shape_of
 
 #: what a caller may ask for; what is computed may also be the "dense kernel"
@@ -214,7 +215,7 @@ class _Dense:
         return logits
 
     def spiking(self, layer: Layer) -> PreparedSpiking:
-        return SpikingLayer(layer)
+        return partial(spiking, layer=layer)
 
     def network(self, hidden: list[LayerPart], readout: ReadoutPart) -> PreparedNetwork | None:
         """All layers, for as many samples at a time as stay in cache."""

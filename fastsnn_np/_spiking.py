@@ -41,8 +41,37 @@ def goes_in_blocks(layer: Layer) -> bool:
     return layer.neuron.refractory > 0 and not layer.neuron.adapts and layer.recurrent is None
 
 
-class SpikingLayer:
-    """A layer made ready: called with its input it gives a `SpikingOutput`."""
+def spiking(
+    x: Array | SpikeTimes | Events,
+    layer: Layer,
+    *,
+    before: Standing | None = None,
+    return_potential: bool = False,
+    goes_on: bool = False,
+) -> SpikingOutput:
+    """The spikes of a layer whose neurons fire again and again, without its delays.
+
+    Parameters
+    ----------
+    x : array (batch, inputs, time), SpikeTimes or Events
+        Of the library of the layer.
+    before : Standing, optional
+        Where the neurons stand; at rest unless given.
+    return_potential : bool
+        Whether u at every step is returned too.
+    goes_on : bool
+        Whether to take one step after the other also where blocks would do: this gives the same
+        bits however a recording is cut.
+    """
+    run, xp = _Run(layer), namespace(weight=layer.weight)
+    way = run.in_blocks if goes_in_blocks(layer) and not goes_on else run.by_steps
+    trains, potential, final = way(x, before, return_potential)
+    counts = xp.sum(xp.astype(trains, xp.int32), axis=(1, 2), dtype=xp.int32)
+    return SpikingOutput(trains, first_true(xp, trains), counts, final, potential)
+
+
+class _Run:
+    """The two ways through a layer. Nothing outlives a call, which JAX may be tracing."""
 
     def __init__(self, layer: Layer) -> None:
         self.xp = xp = namespace(weight=layer.weight)
@@ -52,32 +81,6 @@ class SpikingLayer:
         self.theta: Any = layer.threshold
         if not is_array(self.theta):
             self.theta = xp.full_like(self.beta, self.theta)
-        by_input = xp.permute_dims(layer.weight, (1, 0))
-        self._by_input = xp.reshape(by_input, by_input.shape, copy=True)
-
-    def __call__(
-        self,
-        x: Array | SpikeTimes | Events,
-        *,
-        before: Standing | None = None,
-        return_potential: bool = False,
-        goes_on: bool = False,
-    ) -> SpikingOutput:
-        """The spikes of an input (batch, inputs, time) in any form.
-
-        A run that `goes_on` takes one step after the other, where that gives the same bits however
-        a recording is cut.
-        """
-        xp = self.xp
-        run = self._in_blocks if goes_in_blocks(self.layer) and not goes_on else self._by_steps
-        trains, potentials, final = run(x, before, return_potential)
-        return SpikingOutput(
-            trains,
-            first_true(xp, trains),
-            xp.sum(xp.astype(trains, xp.int32), axis=(1, 2), dtype=xp.int32),
-            final,
-            potentials,
-        )
 
     def _start(self, batch: int) -> Standing:
         """Neurons at rest."""
@@ -98,7 +101,7 @@ class SpikingLayer:
         xp, zero = self.xp, self.xp.zeros_like(potential)
         return xp.where(fired, potential if self.neuron.reset == "zero" else self.theta, zero)
 
-    def _by_steps(self, x: Any, before: Standing | None, keep: bool) -> Any:
+    def by_steps(self, x: Any, before: Standing | None, keep: bool) -> Any:
         """All steps in a plain loop; products are taken step by step, whatever their number."""
         xp, layer = self.xp, self.layer
         if isinstance(x, (SpikeTimes, Events)):
@@ -106,9 +109,10 @@ class SpikingLayer:
         x = xp.permute_dims(as_dtype(xp, x, layer.weight.dtype), (2, 0, 1))
         x = xp.reshape(x, x.shape, copy=True)
         now = self._start(x.shape[1]) if before is None else before
+        by_input = xp.permute_dims(layer.weight, (1, 0))
         trains, potentials = [], []
         for t in range(x.shape[0]):
-            now = self._step(xp.matmul(x[t, ...], self._by_input), now)
+            now = self._step(xp.matmul(x[t, ...], by_input), now)
             trains.append(now.fired)
             potentials += [now.potential] if keep else []
         return xp.stack(trains, axis=-1), xp.stack(potentials, axis=-1) if keep else None, now
@@ -144,7 +148,7 @@ class SpikingLayer:
             closed = xp.where(fired, period, xp.where(closed > 0, closed - 1, closed))
         return Standing(u, fired, closed, w)
 
-    def _in_blocks(self, x: Any, before: Standing | None, keep: bool) -> Any:
+    def in_blocks(self, x: Any, before: Standing | None, keep: bool) -> Any:
         """Blocks of at most one step more than the refractory period."""
         xp, layer = self.xp, self.layer
         x = x if isinstance(x, (SpikeTimes, Events)) else as_dtype(xp, x, layer.weight.dtype)

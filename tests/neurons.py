@@ -90,8 +90,12 @@ def network_of(
     return fs.Network(hidden, last)
 
 
-def train_of(rng: Any, batch: int, inputs: int, steps: int, density: float = 0.3) -> Any:
-    return rng.random((batch, inputs, steps)) < density
+def train_of(
+    rng: Any, batch: int, inputs: int, steps: int, density: float = 0.3, *, valued: bool = False
+) -> Any:
+    """Random input, of spikes or of numbers other than 1."""
+    x = rng.random((batch, inputs, steps)) < density
+    return x * rng.normal(1.0, 0.3, x.shape) if valued else x
 
 
 def wide(part: Any) -> Any:
@@ -135,7 +139,7 @@ def networks(draw: st.DrawFn, dtype: Any = np.float64) -> tuple[fs.Network, Any]
         delay=draw(st.sampled_from([0, 0, 3, 100])),
         scale=draw(st.sampled_from(["unit", "normalised"])),
     )
-    return network, train_of(rng, draw(st.integers(1, 4)), 12, steps)
+    return network, train_of(rng, draw(st.integers(1, 4)), 12, steps, valued=draw(st.booleans()))
 
 
 def long_after(steps: int) -> fs.Neuron:

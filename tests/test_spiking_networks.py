@@ -5,6 +5,8 @@ Float64 is compared whole, float32 by the rule of `agreement.spike_trains`.
 
 from __future__ import annotations
 
+import pickle
+
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -14,9 +16,11 @@ from neurons import KINDS, ONCE, judged, layer_of, long_after, network_of, netwo
 
 import fastsnn_np as fs
 from fastsnn_np import agreement, reference
-from fastsnn_np._spiking import SpikingLayer, Standing, goes_in_blocks
+from fastsnn_np._spiking import Standing, goes_in_blocks, spiking
 
 SHARED = settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+#: JAX compiles each operation anew for each shape; `test_jax.py` has its share
+SLOW = "minutes on JAX"
 FORMS = {"dense": lambda x: x, "events": fs.Events.from_dense}
 
 
@@ -50,8 +54,8 @@ def check(result, network, x, lib=None):
 @SHARED
 def test_the_dense_engine(lib, case, form):
     """The plain loop and the blocks, on every array library."""
-    if not lib.has_float64():
-        return
+    if lib.name == "jax":
+        pytest.skip(SLOW)
     network, x = case
     given_x = lib.asarray(x) if form == "dense" else FORMS[form](x)
     result = fs.forward(given_x, network.mapped(lib.asarray), engine="dense", return_potential=True)
@@ -93,6 +97,8 @@ def test_every_backend(backend, rng, tmp_path):
 
 def test_float32_agrees_up_to_near_ties(lib):
     """Over all kinds, at most 0.1 % of neuron-steps are near-ties."""
+    if lib.name == "jax":
+        pytest.skip(SLOW)
     rng = np.random.default_rng(0)
     total = agreement.TrainAgreement(0, 0, 0, 0)
     for i, kind in enumerate(KINDS):
@@ -118,8 +124,8 @@ def test_float32_agrees_up_to_near_ties(lib):
 @pytest.mark.parametrize("at", ["after decay", "before decay"])
 def test_a_block_ends_right_after_a_spike_anywhere_in_it(lib, reset, at):
     """One neuron, a spike at step f of a block of n, for every f and n, and a second block."""
-    if not lib.has_float64():
-        pytest.skip("no float64")
+    if lib.name == "jax":
+        pytest.skip(SLOW)
     for n in range(1, 6):
         kind = fs.Neuron("always", reset=reset, reset_at=at, refractory=n - 1)
         for f in range(n):
@@ -130,7 +136,7 @@ def test_a_block_ends_right_after_a_spike_anywhere_in_it(lib, reset, at):
             expected = reference.spiking_layer(x, layer)
             assert expected.spikes[0, 0, f]
             for goes_on in (False, True):
-                out = SpikingLayer(there)(lib.asarray(x), return_potential=True, goes_on=goes_on)
+                out = spiking(lib.asarray(x), there, return_potential=True, goes_on=goes_on)
                 np.testing.assert_array_equal(lib.to_numpy(out.spikes), expected.spikes)
                 np.testing.assert_allclose(
                     lib.to_numpy(out.potential), expected.potential, atol=1e-14
@@ -150,7 +156,7 @@ def test_blocks_go_on_from_where_neurons_stand(rng):
             None,
         )
         x = train_of(rng, 3, 5, 23)
-        ways = [SpikingLayer(layer)(x, before=before, goes_on=way) for way in (False, True)]
+        ways = [spiking(x, layer, before=before, goes_on=way) for way in (False, True)]
         np.testing.assert_array_equal(ways[0].spikes, ways[1].spikes)
         for ours, theirs in zip(ways[0].final[:3], ways[1].final[:3], strict=True):
             np.testing.assert_allclose(ours, theirs, atol=1e-13)
@@ -167,6 +173,27 @@ def test_a_period_and_a_delay_longer_than_the_recording(lib, rng):
     lost = fs.Network([late], fs.Readout(np.ones((2, 20)))).mapped(lib.asarray)
     for given_x in (lib.asarray(x), fs.Events.from_dense(x)):
         assert not lib.to_numpy(fs.forward(given_x, lost).logits).any()
+
+
+def test_no_sample_and_odd_arrays(rng):
+    """An empty batch, read-only and non-contiguous input, in both engines."""
+    network = network_of(rng, [KINDS[0], fs.Neuron("always", refractory=2)], delay=2)
+    x = train_of(rng, 3, 12, 20)
+    odd = np.asfortranarray(np.repeat(x, 2, axis=-1))[..., ::2]
+    odd.flags.writeable = False
+    for engine in ("dense", "event"):
+        check(fs.forward(odd, network, engine=engine), network, x)
+        for none in (x[:0], fs.Events.from_dense(x[:0])):
+            result = fs.forward(none, network, engine=engine)
+            assert result.logits.shape == (0, 3)
+            assert [len(spikes) for spikes in result.spikes] == [0, 0]
+
+
+def test_a_prepared_network_is_pickled(rng):
+    network = network_of(rng, [KINDS[3]], recurrent=True)
+    x = train_of(rng, 2, 12, 20)
+    run = pickle.loads(pickle.dumps(fs.prepare(network, backend="numpy")))
+    check(run(x), network, x)
 
 
 def test_a_network_that_never_stops_firing(lib):

@@ -255,8 +255,10 @@ def _weighted(readout: PreparedReadout, gamma: float) -> PreparedReadout:
 
 def _check_parameters(layer: Layer, i: int) -> None:
     """Refuse NaN and infinity, which a neuron that never fires would hide."""
+    xp = namespace(weight=layer.weight)
     for name, array in arrays_of(layer).items():
-        if not is_traced(array):
+        finite = xp.all(xp.isfinite(array))
+        if not is_traced(finite) and not bool(finite):
             check_finite(f"{name} of layer {i}", array)
 
 
