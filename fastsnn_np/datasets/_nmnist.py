@@ -18,9 +18,10 @@ import numpy as np
 from .._checks import check_steps, flag, positive
 from .._storage import as_path, opened, size_of
 from ..spikes import Events
+from ..spikes._binning import bin_recordings
 from ._cache import cached
 from ._packed import directory_size
-from ._recordings import Polarities, bin_recordings, check_coordinate, check_polarities
+from ._recordings import Polarities, check_coordinate, check_polarities
 from ._sources import Split, check_labels, check_split, data_folders
 
 _SITE = "https://www.garrickorchard.com/datasets/n-mnist"
@@ -88,7 +89,7 @@ def nmnist(
     labels = check_labels(np.array([entry.digit for entry in entries]), 10, source)
 
     def build() -> tuple[Events, Any]:
-        events = bin_recordings(
+        rows = bin_recordings(
             _recordings(source, entries, polarities),
             n_neurons=n_neurons,
             dt=dt,
@@ -97,7 +98,7 @@ def nmnist(
             binary=binary,
             where=source,
         )
-        return events, labels
+        return Events(*rows), labels
 
     if not cache:
         return build()

@@ -13,9 +13,10 @@ from .._checks import check_steps, flag, positive
 from .._namespace import native
 from .._storage import as_path, size_of
 from ..spikes import Events
+from ..spikes._binning import bin_recordings
 from ._cache import cached
 from ._hdf5 import bytes_of_arrays, dataset, hdf5
-from ._recordings import bin_recordings, check_coordinate
+from ._recordings import check_coordinate
 from ._sources import Split, check_labels, check_split, data_folders
 
 _SITE = "https://zenkelab.org/datasets/"
@@ -133,7 +134,7 @@ def _find(name: str, root: str | os.PathLike[str] | None) -> Path:
 def _read(source: Path, dt: float, n_steps: int, binary: bool) -> tuple[Events, Any]:
     with hdf5(source) as file:
         times, units, labels = _parts(file, source)
-        events = bin_recordings(
+        rows = bin_recordings(
             _recordings(times, units, source, _file_size(file)),
             n_neurons=_UNITS,
             dt=dt,
@@ -142,7 +143,7 @@ def _read(source: Path, dt: float, n_steps: int, binary: bool) -> tuple[Events, 
             binary=binary,
             where=source,
         )
-    return events, labels
+    return Events(*rows), labels
 
 
 def _file_size(file: Any) -> int:
