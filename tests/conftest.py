@@ -34,7 +34,7 @@ LIBRARIES = {
 }
 #: with --backend=cupy: "real", what is installed, and "standin" where that takes its place
 CUPY: dict[str, Any] = {}
-BACKENDS = ["numpy", "numba", "torch", "strict", "cupy", "jax", "train", "reach"]
+BACKENDS = ["numpy", "numba", "torch", "strict", "cupy", "jax", "train", "reach", "exchange"]
 
 
 @dataclass(frozen=True)
@@ -114,6 +114,7 @@ def pytest_configure(config: pytest.Config) -> None:
         "numba": "numba",
         "train": "lightning",
         "reach": "sklearn",
+        "exchange": "nir",
         **dict(LIBRARIES.values()),
     }
     for name in config.getoption("--backend") or []:

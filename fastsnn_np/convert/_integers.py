@@ -161,9 +161,7 @@ def _fields(arrays: dict[str, Any], part: int, bits: int) -> dict[str, Any]:
     integers, scale = arrays[f"{part}.integers"], arrays[f"{part}.scale"]
     most = 2 ** (bits - 1) - 1
     if integers.ndim != 2 or integers.dtype.kind != "i" or scale.shape != integers.shape[:1]:
-        raise ValueError(
-            f"{part}.integers must be whole numbers (neurons, inputs), each row scaled"
-        )
+        raise ValueError(f"{part}.integers must be integers (neurons, inputs), each row scaled")
     if integers.size and not (integers.min() >= -most and integers.max() <= most):
         raise ValueError(f"{part}.integers must lie in {-most} ... {most}, as {bits} bits do")
     return {

@@ -95,8 +95,9 @@ def from_nir(
     readout = readout or _known(said.get("readout"), ReadoutKind) or "sum"
     step = SNNTORCH_DT if dialect == "snntorch" else dt
     clock = _Clock(path, step, rule, 1000 / dt if foreign else 1.0)
-    chain = _chain(path, graph)
-    *hidden, last = [_Pair(synapses, neurons) for synapses, neurons in _pairs(path, chain)]
+    pairs = _pairs(path, _chain(path, graph))
+    _check_units(clock, pairs)
+    *hidden, last = pairs
     layers = tuple(_layer(clock, pair) for pair in hidden)
     try:
         return Network(layers, _readout(clock, last, readout), dt)
@@ -153,8 +154,7 @@ def _chain(path: Path, graph: Graph) -> list[Node]:
     left = [name for name in graph.nodes if name not in seen]
     if left:
         raise ValueError(f"{path}: {left[0]!r} is on no way from the input to the output")
-    _check_input(path, chain)
-    return [node for node in chain if node.kind not in _PASSED]
+    return chain
 
 
 def _inside(path: Path, node: Node) -> Node:
@@ -171,11 +171,10 @@ def _inside(path: Path, node: Node) -> Node:
     return lif
 
 
-def _check_input(path: Path, chain: list[Node]) -> None:
+def _check_input(path: Path, given: Node, synapses: Node) -> None:
     """Refuse an input of another size than the first weights, such as one with a batch."""
-    shape = chain[0].arrays.get("shape")
-    synapses = next((node for node in chain if node.kind in _SYNAPSES), None)
-    if shape is None or synapses is None:
+    shape = given.arrays.get("shape")
+    if shape is None:
         return
     weight = _weight(path, synapses)
     size = math.prod(int(n) for n in np.asarray(shape).ravel())
@@ -187,8 +186,9 @@ def _check_input(path: Path, chain: list[Node]) -> None:
         )
 
 
-def _pairs(path: Path, chain: list[Node]) -> list[tuple[Node, Node]]:
-    """Synapses and the neurons behind them."""
+def _pairs(path: Path, whole: list[Node]) -> list[_Pair]:
+    """Synapses and the neurons behind them, of a chain that begins with its input."""
+    chain = [node for node in whole if node.kind not in _PASSED]
     for node in chain:
         if node.kind not in (*_SYNAPSES, *_NEURONS):
             raise ValueError(
@@ -209,7 +209,21 @@ def _pairs(path: Path, chain: list[Node]) -> list[tuple[Node, Node]]:
     for node in chain[1:-1:2]:
         if node.kind == "LI":
             raise ValueError(f"{path}: {node.name!r} is LI, which never fires, and not the last")
-    return list(zip(chain[::2], chain[1::2], strict=True))
+    _check_input(path, whole[0], chain[0])
+    return [_Pair(*pair) for pair in zip(chain[::2], chain[1::2], strict=True)]
+
+
+def _check_units(clock: _Clock, pairs: list[_Pair]) -> None:
+    """Warn of a time constant that is likely in another unit than NIR's seconds."""
+    for _, node in pairs:
+        tau = _numbers(clock.path, node, "tau").max() * 1000 * clock.factor  # ms
+        if tau > _LONG * clock.dt:
+            warnings.warn(
+                f"{clock.path}: {node.name!r} has a tau of {tau / 1000:g} s, at a step of "
+                f"{clock.dt:g} ms: NIR's times are seconds, and dt is in ms",
+                UserWarning,
+                stacklevel=3,
+            )
 
 
 def _layer(clock: _Clock, pair: _Pair) -> Layer:
@@ -219,7 +233,7 @@ def _layer(clock: _Clock, pair: _Pair) -> Layer:
     span = threshold - rest
     if not np.all(span > 0):
         raise ValueError(
-            f"{clock.path}: {pair.neurons.name!r} has thresholds that are not above rest"
+            f"{clock.path}: {pair.neurons.name!r} has a v_threshold that is not above its v_leak"
         )
     theta = float(threshold[0])
     if np.all(threshold == theta) and not rest.any():
@@ -250,13 +264,6 @@ def _neurons(clock: _Clock, node: Node, count: int) -> tuple[Any, Any, Any]:
     tau = _parameter(path, node, "tau", count) * 1000 * clock.factor  # ms
     if not np.all(tau > 0):
         raise ValueError(f"{path}: {node.name!r} has a tau that is not positive")
-    if tau.max() > _LONG * clock.dt:
-        warnings.warn(
-            f"{path}: {node.name!r} has a tau of {tau.max() / 1000:g} s, at a step of {clock.dt:g} "
-            f"ms: NIR's times are seconds, and dt is in ms",
-            UserWarning,
-            stacklevel=4,
-        )
     beta = beta_of(tau, clock.dt, clock.rule)
     if not np.all((beta > 0) & (beta < 1)):
         worst = tau[np.argmin(beta)] if beta.min() <= 0 else tau[np.argmax(beta)]
