@@ -29,6 +29,9 @@ PEERS = {
     "jax": ([], "spyx"),
 }
 
+# libraries that networks are exchanged with; "nir" is none but the formats themselves
+EXCHANGE = ["nir", "snntorch", "norse"]
+
 # name -> what makes this machine compute as another one would
 MACHINES = {
     "haswell": {"OPENBLAS_CORETYPE": "Haswell"},
@@ -192,6 +195,16 @@ def wheel(session: nox.Session) -> None:
     script = Path("tests/wheel_smoke.py").resolve()
     session.chdir(empty)
     session.run("python", str(script))
+
+
+@nox.session
+@nox.parametrize("library", EXCHANGE, ids=EXCHANGE)
+def exchange(session: nox.Session, library: str) -> None:
+    """Networks from and to NIR and ONNX, and a library that reads and writes NIR; a minute each."""
+    install(session, "exchange")
+    if library != "nir":
+        session.install(*CONSTRAINTS, "--no-deps", library)
+    run_tests(session, "--backend=exchange", *session.posargs)
 
 
 @nox.session

@@ -10,7 +10,12 @@ import pytest
 import fastsnn_np as fs
 from fastsnn_np import agreement, convert, reference
 
-pytestmark = pytest.mark.backend("exchange")
+pytestmark = [
+    pytest.mark.backend("exchange"),
+    # theirs
+    pytest.mark.filterwarnings("ignore:nirtorch:DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore:Inhibition is an unstable:UserWarning"),
+]
 
 INPUTS, NEURONS, CLASSES, STEPS, BATCH = 64, 1000, 10, 120, 10
 
