@@ -3,15 +3,15 @@
 The files of the Spiking Heidelberg Digits are looked for in ``$FASTSNN_DATA``.
 """
 
+import sys
 import time
-from functools import partial
 
 import torch
 
 from fastsnn_np import Neuron, augment, datasets
 from fastsnn_np.torch import SpikingSNN, fit
 
-torch.manual_seed(0)
+torch.manual_seed(int(sys.argv[1]) if len(sys.argv) > 1 else 0)
 binning = {"dt": 4.0, "n_steps": 250}  # ms
 x, labels = datasets.shd("train", **binning)
 test_x, test_labels = datasets.shd("test", **binning)
@@ -28,8 +28,14 @@ model = SpikingSNN(
 )
 start = time.perf_counter()
 options = {"epochs": 30, "batch_size": 64, "learning_rate": 2e-3, "schedule": "cosine"}
-moved = partial(augment.shift_channels, channels=40)
-history = fit(model, x, labels, augment=moved, progress=True, **options)
+
+
+@augment.with_labels
+def moved(x, rng, labels):
+    return augment.shift_channels(augment.blend(x, rng, labels=labels), rng, channels=40)
+
+
+history = fit(model, x, labels, augment=moved, **options)
 with torch.no_grad():
     parts = [model(test_x[i : i + 128]) for i in range(0, len(test_x), 128)]
 accuracy = (torch.cat(parts).argmax(-1).numpy() == test_labels).mean()

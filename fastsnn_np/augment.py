@@ -2,12 +2,15 @@
 
 Every function takes spikes and a NumPy generator and returns new spikes of the same form; the
 same generator state gives the same result. All take `Events`, or `SpikeTimes` of NumPy arrays or of
-Torch tensors on the CPU, which stay tensors; `jitter` takes `SpikeTimes` alone.
+Torch tensors on the CPU, which stay tensors; `jitter` takes `SpikeTimes` alone, and `blend`, whose
+neurons may fire twice, `Events`.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import numpy as np
@@ -17,8 +20,18 @@ from . import backends
 from ._checks import is_whole, probability
 from ._namespace import is_torch, namespace, to_numpy
 from .spikes import Events, SpikeTimes
+from .spikes._moving import Moves, centres, moved
 
-__all__ = ["drop", "flip", "jitter", "shift", "shift_channels"]
+__all__ = [
+    "blend",
+    "drop",
+    "flip",
+    "jitter",
+    "shift",
+    "shift_channels",
+    "shift_time",
+    "with_labels",
+]
 
 Spikes = TypeVar("Spikes", SpikeTimes, Events)
 
@@ -103,9 +116,126 @@ def shift_channels(x: Spikes, rng: np.random.Generator, *, channels: int = 1) ->
     host = _host(x, rng)
     amount = _amount("channels", channels)
     right = rng.integers(-amount, amount + 1, len(x))
+    if isinstance(host, Events):
+        return _moved(host, right, np.zeros_like(right), rng)
     return _given_back(
         _shifted(host, np.zeros_like(right), right, (1, x.n_neurons), (0, amount)), x
     )
+
+
+@dataclass(frozen=True)
+class WithLabels:
+    """An augmentation that gets the labels of its batch besides."""
+
+    function: Callable[..., Any]
+
+    def __call__(self, x: Any, rng: np.random.Generator, *, labels: Any) -> Any:
+        return self.function(x, rng, labels=labels)
+
+
+def with_labels(function: Callable[..., Any]) -> WithLabels:
+    """Mark an augmentation as one to which `fit` hands on the labels of the batch.
+
+    Parameters
+    ----------
+    function : callable
+        Called as ``function(x, rng, labels=labels)``, labels an integer NumPy array (samples,).
+
+    Examples
+    --------
+    >>> from functools import partial
+    >>> augmentation = with_labels(partial(blend, p=0.5))
+    """
+    if not callable(function):
+        raise TypeError(f"an augmentation must be callable, got {function!r}")
+    return WithLabels(function)
+
+
+def shift_time(x: Spikes, rng: np.random.Generator, *, steps: int = 1) -> Spikes:
+    """Move every sample in time.
+
+    Parameters
+    ----------
+    x : SpikeTimes or Events
+    rng : numpy.random.Generator
+    steps : int
+        Each sample moves by a number drawn evenly from -steps ... steps. What moves out of the
+        window is lost, what moves in is silent.
+
+    Raises
+    ------
+    ValueError
+        If `steps` is negative.
+    """
+    host = _host(x, rng)
+    amount = _amount("steps", steps)
+    later = rng.integers(-amount, amount + 1, len(x))
+    if isinstance(host, Events):
+        return _moved(host, np.zeros_like(later), later, rng)
+    times = host.times + later[:, None]  # int64
+    lost = (times < 0) | (times >= x.n_steps) | (host.times == x.n_steps)
+    times = np.where(lost, x.n_steps, times).astype(np.int32)
+    return _given_back(SpikeTimes.unchecked(times, x.n_steps), x)
+
+
+def blend(x: Events, rng: np.random.Generator, *, labels: Any, p: float = 0.5) -> Events:
+    """Put recordings of one class into each other, such as two speakers' of one word.
+
+    With probability `p`, a sample becomes the blend of itself and another one of the batch with
+    the same label: both are moved to their common mean channel and mean time, and each spike of
+    either is kept with probability 1/2. A sample that has its class to itself stays as it is.
+
+    Parameters
+    ----------
+    x : Events
+    rng : numpy.random.Generator
+    labels : integer array (samples,)
+        As `fit` hands them on, see `with_labels`.
+    p : float
+        In [0, 1].
+
+    Raises
+    ------
+    ValueError, TypeError
+        If `labels` is not one whole number per sample, or `p` is no probability.
+
+    Examples
+    --------
+    >>> x = Events.from_arrays([0, 4, 1], [2, 2, 6], [0, 0, 1], n_neurons=9, n_steps=6)
+    >>> blend(x, np.random.default_rng(0), labels=[3, 5]).indices  # two classes
+    array([2, 2, 6], dtype=int32)
+    """
+    if not isinstance(x, Events):
+        raise TypeError(f"blend takes Events, got {type(x).__name__}: neurons may fire twice")
+    host = _host(x, rng)
+    p = probability("p", p)
+    labels = to_numpy(labels)
+    if labels.shape != (len(x),) or not np.issubdtype(labels.dtype, np.integer):
+        raise ValueError(
+            f"labels must be whole numbers, one for each of the {len(x)} samples, got "
+            f"{labels.dtype} of shape {labels.shape}"
+        )
+    mate = _mates(labels, rng)
+    own = np.arange(len(x))
+    blended = (rng.random(len(x)) < p) & (mate != own)
+    centre = centres(host)
+    common = (centre + centre[mate]) / 2
+    ways = np.rint((common - centre) * blended[:, None]).astype(np.int64)
+    others = np.rint(common - centre[mate]).astype(np.int64)
+    first = Moves(own, ways[:, 0], ways[:, 1])
+    second = Moves(np.where(blended, mate, -1), others[:, 0], others[:, 1])
+    return moved(host, first, second, blended, rng)
+
+
+def _mates(labels: Any, rng: np.random.Generator) -> Any:
+    """For each sample another one of its label, drawn evenly; itself if there is none."""
+    order = np.argsort(labels, kind="stable")
+    _, starts, sizes = np.unique(labels[order], return_index=True, return_counts=True)
+    start, size = np.repeat(starts, sizes), np.repeat(sizes, sizes)
+    further = 1 + rng.integers(0, np.maximum(size - 1, 1))
+    mate = np.empty(len(labels), np.int64)
+    mate[order] = order[start + (np.arange(len(labels)) - start + further) % size]
+    return mate
 
 
 def jitter(x: SpikeTimes, rng: np.random.Generator, *, steps: int = 1) -> SpikeTimes:
@@ -246,6 +376,13 @@ def _windows(
     padded[:, :, y : y + height, x : x + width] = values.reshape(batch, planes, height, width)
     views = sliding_window_view(padded, (planes, height, width), axis=(1, 2, 3))
     return views[np.arange(batch), 0, row + y, column + x].reshape(batch, neurons)
+
+
+def _moved(x: Events, channels: Any, steps: Any, rng: np.random.Generator) -> Events:
+    """Each sample moved by so many channels and steps."""
+    own, none = np.arange(len(x)), np.full(len(x), -1)
+    first = Moves(own, channels, steps)
+    return moved(x, first, Moves(none, channels, steps), np.zeros(len(x), np.bool_), rng)
 
 
 def _renamed(x: Events, name: Any) -> Events:

@@ -204,3 +204,97 @@ def test_jitter_in_a_window_that_32_bits_just_hold():
     for seed in range(20):
         moved = augment.jitter(last, np.random.default_rng(seed), steps=32767).times
         assert abs(int(moved[0, 0]) - (2**31 - 3)) <= 32767
+
+
+def test_shift_time(rng):
+    times = spikes_of((40, 30), rng)
+    spikes, events = both_forms(times)
+    a = augment.shift_time(spikes, np.random.default_rng(2), steps=3)
+    b = augment.shift_time(events, np.random.default_rng(2), steps=3)
+    np.testing.assert_array_equal(a.to_dense(), b.to_dense())
+    seen = set()
+    for before, after in zip(spikes.to_dense(), a.to_dense(), strict=True):
+        fits = set()
+        for later in range(-3, 4):
+            expected = np.zeros_like(before)
+            if later >= 0:
+                expected[:, later:] = before[:, : STEPS - later]
+            else:
+                expected[:, :later] = before[:, -later:]
+            if (expected == after).all():
+                fits.add(later)
+        assert len(fits) == 1
+        seen |= fits
+    assert len(seen) > 4
+
+
+def recordings(rng, values):
+    size = 4000
+    return Events.from_arrays(
+        rng.integers(20, 40, size), rng.integers(25, 45, size), rng.integers(0, 8, size),
+        n_neurons=70, n_steps=60, n_samples=8, values=rng.normal(size=size) if values else None,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("values", [False, True])
+def test_blend_mixes_two_of_a_class(values, rng):
+    """Each blend holds about half of either recording, moved to where both are on average."""
+    x = recordings(rng, values)
+    pairs = [(0, 3), (1, 2), (4, 6)]
+    labels = np.array([0, 1, 1, 0, 2, 9, 2, 8])
+    y = augment.blend(x, rng, labels=labels, p=1)
+    dense, blended = x.to_dense(dtype=np.float64), y.to_dense(dtype=np.float64)
+    for alone in (5, 7):
+        np.testing.assert_array_equal(blended[alone], dense[alone])
+    assert (y.values is None) == (not values)
+
+    def centre(b):
+        count = x.indptr[b, -1] - x.indptr[b, 0]
+        step = np.repeat(np.arange(60), np.diff(x.indptr[b]))
+        return np.array([x.indices[x.indptr[b, 0] : x.indptr[b, -1]].sum(), step.sum()]) / count
+
+    for pair in pairs:
+        middle = (centre(pair[0]) + centre(pair[1])) / 2
+        moved = [
+            np.roll(dense[b], np.rint(middle - centre(b)).astype(int), axis=(0, 1)) for b in pair
+        ]
+        both = moved[0] + moved[1]
+        for b in pair:
+            if values:
+                own = y.values[y.indptr[b, 0] : y.indptr[b, -1]]
+                kept = [x.values[x.indptr[i, 0] : x.indptr[i, -1]] for i in pair]
+                assert np.isin(own, np.concatenate(kept)).all()
+            else:
+                assert (blended[b] <= both).all()
+            count = int(np.diff(y.indptr[b]).sum())
+            size = sum(int(np.diff(x.indptr[i]).sum()) for i in pair)
+            assert abs(count - size / 2) < 5 * np.sqrt(size / 4)
+
+
+def test_blend_is_the_generators(rng):
+    x, labels = recordings(rng, False), np.zeros(8, int)
+    a, b = (augment.blend(x, np.random.default_rng(1), labels=labels) for _ in range(2))
+    np.testing.assert_array_equal(a.indices, b.indices)
+    np.testing.assert_array_equal(a.indptr, b.indptr)
+    unchanged = augment.blend(x, rng, labels=labels, p=0)
+    np.testing.assert_array_equal(unchanged.to_dense(), x.to_dense())
+    changed = augment.blend(x, rng, labels=labels, p=0.5).to_dense()
+    same = (changed == x.to_dense()).all((1, 2))
+    assert 0 < same.sum() < 8
+    assert len(augment.blend(x[:0], rng, labels=np.zeros(0, int))) == 0
+
+
+def test_what_moves_out_is_lost():
+    """Nothing wraps round, at either end of the channels and of the window."""
+    x = Events.from_arrays([0, 5], [0, 9], [0, 1], n_neurons=10, n_steps=6)
+    seen = [augment.shift_channels(x, np.random.default_rng(s), channels=3) for s in range(20)]
+    seen += [augment.shift_time(x, np.random.default_rng(s), steps=3) for s in range(20)]
+    for y in seen:
+        Events(y.indptr, y.indices, y.n_neurons, y.values)
+    assert {y.n_events for y in seen} == {0, 1, 2}
+
+
+@pytest.mark.parametrize("labels", [[0], [0.5] * 8, [[0]] * 8, None])
+def test_blend_wants_a_label_for_each(labels, rng):
+    with pytest.raises((TypeError, ValueError), match="labels"):
+        augment.blend(recordings(rng, False), rng, labels=labels)

@@ -234,3 +234,42 @@ def test_the_sum_of_all_lanes(zeros, dtype):
     assert abs(found - expected) <= 64 * np.finfo(dtype).eps * np.abs(x).sum()
     x[3] = np.nan
     assert np.isnan(total(x, dtype(0)))
+
+
+@pytest.mark.parametrize("zeros", [lanes.zeros64, lanes.zeros32, lanes.zeros16])
+def test_masks_as_bits(zeros, rng):
+    """Bits of a mask, the lowest one first, and the mask again."""
+
+    @numba.njit
+    def listed(x, words, places, again, zero):
+        like = zeros(zero)
+        bits = lanes.bits_of(lanes.get(lanes.span(x), 0, like) > like)
+        lanes.span(words)[0] = bits
+        mask = lanes.mask_of(lanes.span(words)[0], like)
+        lanes.put(lanes.span(again), 0, lanes.where(mask, lanes.full_like(like, 1), like))
+        found = 0
+        while bits != 0:
+            place = lanes.lowest(bits)
+            lanes.span(places)[found] = place
+            found += 1
+            bits = bits ^ (np.int64(1) << place)
+        return found
+
+    width = {lanes.zeros64: 64, lanes.zeros32: 32, lanes.zeros16: 16}[zeros]
+    for share in (0, 0.1, 1):
+        x = np.where(rng.random(64) < share, 1.0, -1.0)
+        words, places, again = np.empty(1, np.int64), np.empty(64, np.int32), np.empty(64)
+        found = listed(x, words, places, again, 0.0)
+        expected = np.flatnonzero(x[:width] > 0)
+        np.testing.assert_array_equal(places[:found], expected)
+        np.testing.assert_array_equal(again[:width], x[:width] > 0)
+        assert int(words[0]) % (1 << 64) == sum(1 << int(place) for place in expected)
+
+
+def test_the_rest_of_a_span(rng):
+    @numba.njit
+    def third_of_the_rest(x, at):
+        return lanes.rest(lanes.span(x), at)[2]
+
+    x = rng.random(9)
+    assert third_of_the_rest(x, 4) == x[6]

@@ -148,12 +148,13 @@ def test_gradients_of_two_layers_are_autograds(kind, recurrent):
 
     current = up.transpose(0, 2, 1)
     top = spiking_layers.backward(
-        between, above, last, current, weight, surrogate, keep_current=True
-    )
-    low = spiking_layers.backward(
-        rows, below, run, top.current, given[1]["weight"] * 1.25, surrogate,
-        keep_current=True, passes=kept, activity=(count, latency),
+        between, above, last, spiking_layers.FromLayer(current, weight), surrogate,
+        keep_current=True,
     )  # fmt: skip
+    over = spiking_layers.FromLayer(top.current, given[1]["weight"] * 1.25, kept)
+    low = spiking_layers.backward(
+        rows, below, run, over, surrogate, keep_current=True, activity=(count, latency)
+    )
     for found, p in ((low, tensors[0]), (top, tensors[1])):
         for name, tensor in p.items():
             expected = tensor.grad.numpy()

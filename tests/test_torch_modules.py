@@ -24,6 +24,7 @@ from fastsnn_np.torch import (  # noqa: E402
     spike,
     surrogate_derivative,
 )
+from fastsnn_np.torch.modules import Clamped  # noqa: E402
 
 F64 = torch.float64
 
@@ -346,3 +347,13 @@ def test_compiled_by_torch():
         for m in (model, compiled)
     ]
     torch.testing.assert_close(*grads)
+
+
+def test_outside_its_range_a_parameter_is_led_back():
+    """The gradient is that of a projection: none leads further out."""
+    x = torch.tensor([-1.0, -1.0, 0.0, 0.5, 1.0, 2.0, 2.0], requires_grad=True)
+    grad = torch.tensor([1.0, -1.0, 1.0, 3.0, -1.0, -1.0, 1.0])
+    clamped = Clamped.apply(x, 0.0, 1.0)
+    clamped.backward(grad)
+    torch.testing.assert_close(clamped.detach(), x.detach().clamp(0, 1))
+    torch.testing.assert_close(x.grad, torch.tensor([0.0, -1.0, 1.0, 3.0, -1.0, 0.0, 1.0]))

@@ -32,8 +32,11 @@ from fastsnn_np.backends.event.vectors import (
     absolute,
     any_of,
     as_type_of,
+    bits_of,
     emitted_by,
     full_like,
+    lowest,
+    mask_of,
     ramp,
     splat,
     total_of,
@@ -52,12 +55,16 @@ __all__ = [
     "absolute",
     "any_of",
     "as_type_of",
+    "bits_of",
     "full_like",
     "get",
     "get_part",
+    "lowest",
+    "mask_of",
     "put",
     "put_part",
     "ramp",
+    "rest",
     "span",
     "total_of",
     "where",
@@ -88,6 +95,24 @@ def _span(typing, array):
 def span(array):
     """The numbers of a C-contiguous array, in one row."""
     return array.reshape(-1)
+
+
+@intrinsic
+def _rest(typing, row, at):
+    def codegen(context, builder, signature, args):
+        made = cgutils.create_struct_proxy(row)(context, builder, args[0])
+        skipped = context.cast(builder, args[1], at, types.intp)
+        made.data = builder.gep(made.data, [skipped])
+        made.size = builder.sub(made.size, skipped)
+        return made._getvalue()
+
+    return row(row, types.unliteral(at)), codegen
+
+
+@emitted_by(_rest)
+def rest(row, at):
+    """A span from its index `at` on."""
+    return row[at:]
 
 
 def _address(context, builder, signature, args, width, count=None):
@@ -231,4 +256,21 @@ def _at(typing, row, at):
 def _(row, at):
     if isinstance(row, Span) and isinstance(at, types.Integer):
         return lambda row, at: _at(row, at)
+    return None
+
+
+@intrinsic
+def _set_at(typing, row, at, x):
+    def codegen(context, builder, signature, args):
+        pointer = _address(context, builder, signature, args, 1)
+        builder.store(context.cast(builder, args[2], signature.args[2], row.dtype), pointer)
+        return context.get_dummy_value()
+
+    return types.void(row, types.unliteral(at), types.unliteral(x)), codegen
+
+
+@overload(operator.setitem)
+def _(row, at, x):
+    if isinstance(row, Span) and isinstance(at, types.Integer):
+        return lambda row, at, x: _set_at(row, at, x)
     return None

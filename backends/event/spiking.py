@@ -6,7 +6,8 @@
     s[t] = [u[t] > theta], or [u[t] > theta + w[t]] where the threshold adapts; 0 while refractory
 
 with r = theta s ("subtract"), u s ("zero") or 0 ("none"), and the spikes of the step before in the
-drive where the layer is recurrent (DESIGN, section 8). The spikes are kept as rows of events.
+drive where the layer is recurrent (DESIGN, section 8). Spikes are kept as rows of events, and as
+one word of bits for each step and tile.
 """
 
 # mypy: disable-error-code="no-untyped-def,no-untyped-call"
@@ -17,18 +18,28 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fastsnn_np._jit import Shared, helper, inlined
-from fastsnn_np.backends.event.kernels import drive, tile_of
-from fastsnn_np.backends.event.lanes import any_of, full_like, get, put, ramp, span, where, width_of
-from fastsnn_np.backends.event.packing import empty_lanes, layer_of, over_tiles, padded
+from fastsnn_np.backends.event.kernels import FLUSH, Tile, drive, flushed
+from fastsnn_np.backends.event.lanes import (
+    bits_of,
+    full_like,
+    get,
+    lowest,
+    mask_of,
+    put,
+    ramp,
+    rest,
+    span,
+    where,
+    width_of,
+)
+from fastsnn_np.backends.event.packing import layer_of, over_tiles, padded
+
+WORD = 64  # neurons of a word of bits: those of the widest tile
 
 
-class Neurons(NamedTuple):
-    """What a layer's neurons do besides leaking; arrays are padded to whole tiles."""
+class Kind(NamedTuple):
+    """What a layer's neurons do besides leaking."""
 
-    theta: Any  #: infinite where it is padding, which so never fires
-    rho: Any
-    a: Any
-    b: Any
     resets: bool
     to_zero: bool
     early: bool  #: whether the reset comes before the decay
@@ -38,116 +49,213 @@ class Neurons(NamedTuple):
     recurrent: bool
 
 
-class Spikes(NamedTuple):
-    """What a run gives."""
+class Neurons(NamedTuple):
+    """A kind of neurons and its parameters, padded to whole tiles."""
 
-    indptr: Any  #: int64 (batch, steps + 1): the spikes as events; samples have places of their own
-    indices: Any  #: int32
-    potential: Any  #: (batch, steps, padded neurons) in one row: u, or empty if it is not kept
+    theta: Any  #: infinite where it is padding, which so never fires
+    rho: Any
+    a: Any
+    b: Any
+    kind: Kind
 
 
 class State(NamedTuple):
-    """Where the neurons of one sample stand; arrays are padded to whole tiles."""
+    """Where the neurons of each sample stand, before a run and after it: (batch, ...).
+
+    Arrays by neuron are padded to whole tiles, and those that a kind has no use for are empty.
+    """
 
     u: Any
     w: Any
-    fired: Any  #: 1 where a neuron fired at the step before, else 0
+    fired: Any  #: int64 (batch, tiles): bits of the neurons that fired at the step before
     left: Any  #: int32, refractory steps that are left
-    count: Any  #: int64 (1,): number of spikes so far
+
+
+class Spikes(NamedTuple):
+    """What a run gives; the last three are empty unless they are kept."""
+
+    indptr: Any  #: int64 (batch, steps + 1): the spikes as events; samples have places of their own
+    indices: Any  #: int32
+    potential: Any  #: (batch, steps, padded neurons) in one row: u
+    fired: Any  #: int64 (batch, steps, tiles) in one row: bits of the neurons that fire
+    closed: Any  #: ... and of those that are refractory
+
+
+class Held(NamedTuple):
+    """What a step reads and writes, as spans and numbers: nothing has references to count."""
+
+    inputs: int
+    neurons: int
+    pointers: Any
+    events: Any  #: of the input
+    values: Any
+    has_values: bool
+    weight: Any
+    bias: Any
+    beta: Any
+    theta: Any
+    rho: Any
+    a: Any
+    b: Any
+    again: Any  #: recurrent weights
+    u: Any
+    w: Any
+    fired: Any
+    left: Any
+    indices: Any
+    potential: Any
+    fires: Any
+    closed: Any
+    count: Any  #: of one place: where the next spike goes
+    kind: Kind
+    keeps: bool
+    small: Any  #: what is smaller becomes 0
 
 
 @inlined
-def reset_of(u, fired, theta, neurons):
+def reset_of(u, fired, theta, kind):
     """What the spikes of a step take from the potential."""
     none = u - u
-    if not neurons.resets:
+    if not kind.resets:
         return none
-    return where(fired, u if neurons.to_zero else theta, none)
+    return where(fired, u if kind.to_zero else theta, none)
 
 
 @inlined
-def recurrent_drive(current, first, indices, start, stop, again):
+def adapted(w, u, fired, rho, a, b):
+    """w one step on."""
+    kicked = rho * w + where(fired, b, u - u)
+    return kicked + a * u
+
+
+@inlined
+def tile_at(first, zero, held):
+    """The tile whose first neuron is `first`."""
+    return Tile(
+        held.pointers,
+        held.events,
+        held.values,
+        held.has_values,
+        rest(held.weight, held.inputs * first),
+        get(held.bias, first, zero),
+        zero,
+        full_like(zero, held.small),
+    )
+
+
+@inlined
+def recurrent_drive(current, first, start, stop, held):
     """The drive, and the recurrent weights of the neurons that fired at the step before."""
     width = width_of(current)
-    row = span(again.weight[again.inputs * first : again.inputs * (first + width)])
+    row = rest(held.again, held.neurons * first)
     for k in range(start, stop):
-        current = current + get(row, np.int64(indices[k]) * width, current)
+        current = current + get(row, np.int64(held.indices[k]) * width, current)
     return current
 
 
 @inlined
-def adapted(w, u, fired, first, neurons):
-    """w one step on."""
-    rho, a = get(span(neurons.rho), first, u), get(span(neurons.a), first, u)
-    kicked = rho * w + where(fired, get(span(neurons.b), first, u), u - u)
-    return kicked + a * u
+def list_bits(bits, first, indices, count):
+    """Write the neurons of a tile whose bits are set, from place count[0] on."""
+    k = count[0]
+    while bits != 0:
+        i = lowest(bits)
+        indices[k] = first + i
+        k += 1
+        bits = bits ^ (np.int64(1) << i)
+    count[0] = k
 
 
 @helper
-def step_tile(
-    first, zero, e, end, start, stop, place, rows, layer, again, neurons, state, spikes, tiny
-):
-    """One step of a tile; e ... end are its events, start ... stop the last step's spikes."""
-    n = min(width_of(zero), layer.neurons - first)
-    tile = tile_of(first, zero, rows, layer, tiny)
+def step_tile(first, zero, b, at, e, end, start, stop, held):
+    """One step of a tile of sample b, number `at` of all steps.
+
+    e ... end are its events, start ... stop the spikes of the step before.
+    """
+    kind, word, words = held.kind, first // WORD, (held.neurons + WORD - 1) // WORD
+    stride = padded(held.neurons)
+    own, here = b * stride + first, at * stride + first
+    tile = tile_at(first, zero, held)
     current = drive(tile, e, end)
-    if neurons.recurrent:
-        current = recurrent_drive(current, first, spikes.indices, start, stop, again)
-    u, fired = get(span(state.u), first, zero), get(span(state.fired), first, zero) > zero
-    beta, theta = get(span(layer.beta), first, zero), get(span(neurons.theta), first, zero)
-    reset = reset_of(u, fired, theta, neurons)
-    if neurons.adapts:
-        w = adapted(get(span(state.w), first, zero), u, fired, first, neurons)
-        put(span(state.w), first, w)
-        if not neurons.rises:
+    if kind.recurrent:
+        current = recurrent_drive(current, first, start, stop, held)
+    u, fired = get(held.u, own, zero), mask_of(held.fired[b * words + word], zero)
+    beta, theta = get(held.beta, first, zero), get(held.theta, first, zero)
+    reset = reset_of(u, fired, theta, kind)
+    w = zero
+    if kind.adapts:
+        rho, a, b_ = get(held.rho, first, zero), get(held.a, first, zero), get(held.b, first, zero)
+        w = flushed(adapted(get(held.w, own, zero), u, fired, rho, a, b_), tile.small)
+        put(held.w, own, w)
+        if not kind.rises:
             current = current - w
-    else:
-        w = zero
-    u = beta * (u - reset) + current if neurons.early else beta * u + (current - reset)
-    put(span(state.u), first, u)
-    if spikes.potential.shape[0]:
-        put(span(spikes.potential), place + first, u)
-    crossing = (u - theta) - w > zero if neurons.rises else u - theta > zero
-    if neurons.refractory:
-        left = get(span(state.left), first, ramp(zero))
+    u = beta * (u - reset) + current if kind.early else beta * u + (current - reset)
+    u = flushed(u, tile.small)
+    put(held.u, own, u)
+    crossing = (u - theta) - w > zero if kind.rises else u - theta > zero
+    if kind.refractory:
+        left = get(held.left, own, ramp(zero))
         none = full_like(left, 0)
-        crossing = crossing & (left == none)
-        counted = where(left > none, left - full_like(left, 1), none)
-        put(span(state.left), first, where(crossing, full_like(left, neurons.refractory), counted))
-    put(span(state.fired), first, where(crossing, full_like(zero, 1), zero))
-    if any_of(crossing):
-        for i in range(first, first + n):
-            if state.fired[i] > 0:
-                spikes.indices[state.count[0]] = i
-                state.count[0] += 1
+        free = left == none
+        if held.keeps:
+            held.closed[at * words + word] = bits_of(left > none)
+        crossing = crossing & free
+        left = where(free, none, left - full_like(left, 1))
+        put(held.left, own, where(crossing, full_like(left, kind.refractory), left))
+    bits = bits_of(crossing)
+    held.fired[b * words + word] = bits
+    if held.keeps:
+        put(held.potential, here, u)
+        held.fires[at * words + word] = bits
+    list_bits(bits, first, held.indices, held.count)
 
 
 step_tiles = over_tiles(step_tile)
 
 
 @Shared
-def spike(share, shares, rows, network, neurons, spikes, tiny):
+def spike(share, shares, rows, network, neurons, state, spikes, tiny):
     """A share of the samples; `network` is the layer, and its recurrent weights as a second one."""
     batch, steps = rows.indptr.shape[0], rows.indptr.shape[1] - 1
     layer, again = layer_of(network, 0), layer_of(network, network.shape.shape[0] - 1)
-    stride, zero = padded(layer.neurons), network.bias.dtype.type(0)
-    state = State(
-        empty_lanes(stride, network.bias),
-        empty_lanes(stride, network.bias),
-        empty_lanes(stride, network.bias),
-        np.empty(stride, np.int32),
-        np.empty(1, np.int64),
+    n, zero, count = layer.neurons, network.bias.dtype.type(0), np.empty(1, np.int64)
+    held = Held(
+        layer.inputs,
+        n,
+        span(rows.indptr),
+        span(rows.indices),
+        span(rows.values),
+        rows.values.shape[0] > 0,
+        span(layer.weight),
+        span(layer.bias),
+        span(layer.beta),
+        span(neurons.theta),
+        span(neurons.rho),
+        span(neurons.a),
+        span(neurons.b),
+        span(again.weight),
+        span(state.u),
+        span(state.w),
+        span(state.fired),
+        span(state.left),
+        span(spikes.indices),
+        span(spikes.potential),
+        span(spikes.fired),
+        span(spikes.closed),
+        span(count),
+        neurons.kind,
+        spikes.fired.shape[0] > 0,
+        network.bias.dtype.type(tiny * FLUSH),
     )
     room = spikes.indices.shape[0] // max(batch, 1)
     for b in range(share * batch // shares, (share + 1) * batch // shares):
-        state.u[:], state.w[:], state.fired[:], state.left[:] = 0, 0, 0, 0
-        state.count[0] = spikes.indptr[b, 0] = start = stop = b * room
+        start = count[0] = b * room
+        for word in range(state.fired.shape[1]):  # what fired just before
+            list_bits(state.fired[b, word], word * WORD, held.indices, held.count)
+        stop = spikes.indptr[b, 0] = count[0]
         for t in range(steps):
-            step_tiles(
-                layer.neurons, 0, 1, zero, rows.indptr[b, t], rows.indptr[b, t + 1], start, stop,
-                (b * steps + t) * stride, rows, layer, again, neurons, state, spikes, tiny,
-            )  # fmt: skip
-            start, stop = stop, state.count[0]
+            e, end = rows.indptr[b, t], rows.indptr[b, t + 1]
+            step_tiles(n, 0, 1, zero, b, b * steps + t, e, end, start, stop, held)
+            start, stop = stop, count[0]
             spikes.indptr[b, t + 1] = stop
 
 

@@ -17,39 +17,58 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fastsnn_np._jit import Shared, helper
-from fastsnn_np.backends.event.kernels import tile_of
+from fastsnn_np._jit import Shared, helper, inlined
+from fastsnn_np.backends.event.kernels import FLUSH, flushed
 from fastsnn_np.backends.event.lanes import (
     absolute,
     as_type_of,
+    bits_of,
     full_like,
     get,
     get_part,
+    lowest,
+    mask_of,
     put,
     put_part,
+    rest,
     span,
     total_of,
     where,
     width_of,
     zero_doubles,
+    zeros16,
+    zeros32,
+    zeros64,
 )
 from fastsnn_np.backends.event.packing import empty_lanes, layer_of, over_tiles, padded
-from fastsnn_np.backends.event.spiking import adapted, reset_of
-from fastsnn_np.backends.event.sweeps import add, scatter
+from fastsnn_np.backends.event.spiking import WORD, Kind, adapted, reset_of
 
 _FLUSH = 64  # steps whose gradients are added up in the working dtype
 BIAS, BETA, THETA, RHO, A, B = range(6)  # rows of the sums by neuron
 
 
+class Above(NamedTuple):
+    """What comes to a layer's spikes from above; what is not used is empty.
+
+    Either gradients of each spike, which `profile` weighs by its step, or those of the currents of
+    a hidden layer.
+    """
+
+    spike: Any  #: (batch, padded neurons) in one row
+    profile: Any  #: (steps,)
+    current: Any  #: (batch, steps, neurons above) in one row: dL/dI of the layer above
+    neurons: int  #: number of neurons above
+    weight: Any  #: of the layer above, rows by its inputs, packed without its scale
+    passes: Any  #: uint8 (batch, neurons) in one row: whose spikes went on there
+
+
 class Rule(NamedTuple):
-    """How a layer's spikes are differentiated, and what comes to it from above."""
+    """How a layer's spikes are differentiated, and what comes to them from above."""
 
     slope: float
     support: float  #: |u - theta| from which on the surrogate is 0, may be infinite
     through: bool  #: whether gradients go through the reset
-    current: Any  #: (batch, steps, neurons above), dL/dI of the layer above
-    weight: Any  #: of the layer above, rows by its inputs, packed without its scale
-    passes: Any  #: bool (batch, neurons): whose spikes went on; or empty
+    above: Above
     count: Any  #: (batch,), gradients of the number of spikes, or empty
     latency: Any  #: ... and of the latency, which each spike lowers by what is left of the window
 
@@ -62,164 +81,224 @@ class Found(NamedTuple):
     current: Any  #: (batch, steps, neurons) in one row: dL/dI; or empty
 
 
-class Sweep(NamedTuple):
-    """What one thread needs for a sample; arrays by neuron are padded to whole tiles."""
+class Constants(NamedTuple):
+    """A layer's parameters, as spans."""
 
-    w: Any  #: (steps, padded neurons) in one row, or empty without adaptation
-    now: Any  #: 1 where a neuron fires at this step, else 0
-    before: Any  #: ... at the step before
-    closed: Any  #: more than 0 where a neuron is refractory
-    slope: Any  #: h, the surrogate's derivative
-    given: Any  #: G, of the neurons where h is not 0
-    q: Any  #: of the step after
+    beta: Any
+    scale: Any
+    theta: Any
+    rho: Any
+    a: Any
+    b: Any
+    again: Any  #: recurrent weights
+
+
+class Held(NamedTuple):
+    """What a step reads and writes, as spans and numbers: nothing has references to count."""
+
+    inputs: int
+    neurons: int
+    events: Any  #: of the input
+    values: Any
+    has_values: bool
+    spikes: Any  #: of the layer itself
+    own: Constants
+    above: Above  #: of spans
+    u: Any  #: (batch, steps, padded neurons), as the two below by words of bits
+    fires: Any
+    closed: Any
+    w: Any  #: (steps, padded neurons) of a sample
+    q: Any  #: of this step and the next one, by turns
     p: Any
-    sums: Any  #: (6 * padded neurons,): rows as named above
+    given: Any  #: G
+    sums: Any  #: 6 rows as named above
+    dweight: Any
+    drecurrent: Any
+    current: Any
+    kind: Kind
+    unit: bool
+    through: bool
+    weighs: bool  #: whether gradients come from a readout
+    drops: bool  #: whether some neurons do not pass
+    keeps: bool  #: whether dL/dI is kept
+    slope: Any
+    support: Any
+    small: Any
 
 
 @helper
-def adapt_tile(first, zero, t, base, potential, neurons, sweep):
-    """w at step t again, from u and s of the step before."""
-    stride = sweep.q.shape[0]
-    w = zero
-    if t > 0:
-        u = get(span(potential), base + (t - 1) * stride + first, zero)
-        fired = get(span(sweep.before), first, zero) > zero
-        w = adapted(get(span(sweep.w), (t - 1) * stride + first, zero), u, fired, first, neurons)
-    put(span(sweep.w), t * stride + first, w)
+def replay_tile(first, zero, at, t, held):
+    """w at step t of a sample, number `at` of all steps, from u and s of the step before."""
+    if t == 0:
+        put(held.w, first, zero)
+        return
+    stride, words = padded(held.neurons), (held.neurons + WORD - 1) // WORD
+    u = get(held.u, (at - 1) * stride + first, zero)
+    fired = mask_of(held.fires[(at - 1) * words + first // WORD], zero)
+    rho, a, b = (
+        get(held.own.rho, first, zero),
+        get(held.own.a, first, zero),
+        get(held.own.b, first, zero),
+    )
+    w = adapted(get(held.w, (t - 1) * stride + first, zero), u, fired, rho, a, b)
+    put(held.w, t * stride + first, flushed(w, full_like(zero, held.small)))
+
+
+@inlined
+def add(row, at, lanes):
+    """row[at : at + width] += lanes."""
+    put(row, at, get(row, at, lanes) + lanes)
+
+
+@inlined
+def scatter(q, e, end, indices, values, has_values, row):
+    """Add a step's q to the rows of a gradient of events e ... end - 1."""
+    width = width_of(q)
+    for k in range(e, end):
+        at = np.int64(indices[k]) * width
+        add(row, at, full_like(q, values[k]) * q if has_values else q)
 
 
 @helper
-def surrogate_tile(first, zero, t, base, potential, neurons, rule, sweep):
-    """h of every neuron, 0 outside the support and in refractory steps."""
-    stride = sweep.q.shape[0]
-    level = get(span(potential), base + t * stride + first, zero)
-    level = level - get(span(neurons.theta), first, zero)
-    if neurons.rises:
-        level = level - get(span(sweep.w), t * stride + first, zero)
+def dot(rows, k, n, weight, vector, at, like):
+    """Row k of a packed matrix times n numbers of a vector."""
+    total, first = zeros64(like), 0
+    while n - first >= 64:
+        own = get(weight, rows * first + k * 64, total)
+        total = total + own * get(vector, at + first, total)
+        first += 64
+    left, number = n - first, total_of(total)
+    if left > 32:
+        own = get(weight, rows * first + k * 64, total)
+        number += total_of(own * get_part(vector, at + first, left, total))
+    elif left > 16:
+        half = get(weight, rows * first + k * 32, zeros32(like))
+        number += total_of(half * get_part(vector, at + first, left, half))
+    elif left > 0:
+        quarter = get(weight, rows * first + k * 16, zeros16(like))
+        number += total_of(quarter * get_part(vector, at + first, left, quarter))
+    return number
+
+
+@helper
+def gather(active, first, b, at, later, number, held):
+    """Add to G of the neurons of a tile whose bits are set, from recurrence and from above."""
+    n, above = held.neurons, held.above
+    while active != 0:
+        i = lowest(active)
+        active = active ^ (np.int64(1) << i)
+        k = first + i
+        total = held.given[k]
+        if held.kind.recurrent:
+            total += dot(n, k, n, held.own.again, held.q, later, number)
+        if above.neurons and not (held.drops and above.passes[b * n + k] == 0):
+            place = at * above.neurons
+            total += dot(n, k, above.neurons, above.weight, above.current, place, number)
+        held.given[k] = total
+
+
+@helper
+def step_tile(first, zero, b, t, at, now, later, e, end, start, stop, each, weight, held):
+    """q, p and the gradients of one step of a tile, step t of sample b, number `at` of all steps.
+
+    e ... end are its events, start ... stop its spikes; `each` is the gradient that all spikes of
+    the step get, and `weight` what a readout weighs them by; q is at `now`, that of the step after
+    at `later`.
+    """
+    n, kind, word = held.neurons, held.kind, first // WORD
+    stride, words = padded(n), (n + WORD - 1) // WORD
+    one, small = full_like(zero, 1), full_like(zero, held.small)
+    beta, theta = get(held.own.beta, first, zero), get(held.own.theta, first, zero)
+    u = get(held.u, at * stride + first, zero)
+    fired = mask_of(held.fires[at * words + word], zero)
+    w = get(held.w, t * stride + first, zero) if kind.adapts else zero
+
+    level = u - theta
+    if kind.rises:
+        level = level - w
     distance = absolute(level)
-    soft = full_like(zero, rule.slope) * distance + full_like(zero, 1)
-    slope = full_like(zero, 1) / (soft * soft)  # eq. 20
-    slope = where(distance < full_like(zero, rule.support), slope, zero)
-    if neurons.refractory:
-        slope = where(get(span(sweep.closed), first, zero) > zero, zero, slope)
-    put(span(sweep.slope), first, slope)
-    put(span(sweep.given), first, zero)
+    soft = full_like(zero, held.slope) * distance + one
+    slope = where(distance >= full_like(zero, held.support), zero, one / (soft * soft))  # eq. 20
+    if kind.refractory:
+        slope = where(mask_of(held.closed[at * words + word], zero), zero, slope)
 
-
-@helper
-def product_tile(first, zero, rows, k, weight, vector, at, n, total):
-    """total[0] += row k of a packed matrix times n numbers of a vector, of one tile."""
-    width = width_of(zero)
-    own = get(span(weight), rows * first + k * width, zero)
-    part = min(width, n - first)
-    other = get_part(span(vector), at + first, part, zero)
-    total[0] += total_of(own * other)
-
-
-@helper
-def step_tile(
-    first, zero, b, t, base, e, end, rows, layer, again, neurons, potential, rule, sweep, found,
-    dweight, drecurrent, spikes, start, stop, tiny,
-):  # fmt: skip
-    """q, p and the gradients of one step of a tile."""
-    steps, n, width = rows.indptr.shape[1] - 1, layer.neurons, width_of(zero)
-    stride, n_own = sweep.q.shape[0], min(width, n - first)
-    tile, one = tile_of(first, zero, rows, layer, tiny), full_like(zero, 1)
-    beta, theta = get(span(layer.beta), first, zero), get(span(neurons.theta), first, zero)
-    u = get(span(potential), base + t * stride + first, zero)
-    fired = get(span(sweep.now), first, zero) > zero
-    q, given = get(span(sweep.q), first, zero), get(span(sweep.given), first, zero)
-    if rule.count.shape[0]:
-        given = given + full_like(zero, rule.count[b] + (t - steps) * rule.latency[b])
+    given = full_like(zero, each)
+    if held.weighs:
+        own = get(held.above.spike, b * stride + first, zero)
+        given = given + full_like(zero, weight) * own
+    q = get(held.q, later + first, zero)
     p = zero
-    if neurons.adapts:
-        p = get(span(sweep.p), first, zero)
-        given = given + get(span(neurons.b), first, zero) * p
-    if rule.through and neurons.resets:
-        lost = q * (u if neurons.to_zero else theta)
-        given = given - (beta * lost if neurons.early else lost)
-    if neurons.recurrent and start < stop:
-        wide = again.inputs * first
-        row = span(drecurrent[wide : wide + again.inputs * width])
-        for k in range(start, stop):
-            at = np.int64(spikes[k]) * width
-            put(row, at, get(row, at, zero) + q)
-    dv = where(get(span(sweep.slope), first, zero) > zero, given, zero)
-    dv = get(span(sweep.slope), first, zero) * dv
+    if kind.adapts:
+        p = get(held.p, first, zero)
+        given = given + get(held.own.b, first, zero) * p
+    if held.through and kind.resets:
+        lost = q * (u if kind.to_zero else theta)
+        given = given - (beta * lost if kind.early else lost)
+    if kind.recurrent or held.above.neurons:
+        active = bits_of(slope > zero)
+        if active != 0:
+            put(held.given, first, given)
+            gather(active, first, b, at, later, held.small, held)
+            given = get(held.given, first, zero)
+    if kind.recurrent and start < stop:
+        row = rest(held.drecurrent, n * first)
+        scatter(q, start, stop, held.spikes, held.values, False, row)
+
+    dv = slope * where(slope == zero, zero, given)
     keep = beta
-    if neurons.resets and neurons.to_zero:
-        keep = where(fired, zero if neurons.early else beta - one, beta)
+    if kind.resets and kind.to_zero:
+        keep = where(fired, zero if kind.early else beta - one, beta)
     q = dv + keep * q
-    if neurons.adapts:
-        q = q + get(span(neurons.a), first, zero) * p
-        p = get(span(neurons.rho), first, zero) * p - (dv if neurons.rises else q)
-        put(span(sweep.p), first, p)
-    put(span(sweep.q), first, q)
+    if kind.adapts:
+        q = q + get(held.own.a, first, zero) * p
+        p = get(held.own.rho, first, zero) * p - (dv if kind.rises else q)
+        p = flushed(p, small)
+        put(held.p, first, p)
+    q = flushed(q, small)
+    put(held.q, now + first, q)
     if e < end:
-        scatter(q, e, end, tile, span(dweight[layer.inputs * first :]))
-    if found.current.shape[0]:
-        scale = get(span(layer.scale), first, zero)
-        put_part(span(found.current), (b * steps + t) * n + first, n_own, scale * q)
-    u_before, fired_before = zero, fired & (zero > zero)
+        row = rest(held.dweight, held.inputs * first)
+        scatter(q, e, end, held.events, held.values, held.has_values, row)
+    if held.keeps:
+        n_own = min(width_of(zero), n - first)
+        put_part(held.current, at * n + first, n_own, get(held.own.scale, first, zero) * q)
+
+    u_before, fired_before = zero, zero > zero
     if t > 0:
-        u_before = get(span(potential), base + (t - 1) * stride + first, zero)
-        fired_before = get(span(sweep.before), first, zero) > zero
-    reset = reset_of(u_before, fired_before, theta, neurons)
-    source = u_before - reset if neurons.early or not layer.unit else u_before
+        u_before = get(held.u, (at - 1) * stride + first, zero)
+        fired_before = mask_of(held.fires[(at - 1) * words + word], zero)
+    reset = reset_of(u_before, fired_before, theta, kind)
+    source = u_before - reset if kind.early or not held.unit else u_before
     dtheta = zero - dv
-    if neurons.adapts:
-        w = get(span(sweep.w), t * stride + first, zero)
-        if not (neurons.rises or layer.unit):
+    if kind.adapts:
+        if not (kind.rises or held.unit):
             source = source - w
         if t > 0:
-            w_before = get(span(sweep.w), (t - 1) * stride + first, zero)
-            add(sweep.sums, RHO * stride + first, p * w_before)
-            add(sweep.sums, A * stride + first, p * u_before)
-            add(sweep.sums, B * stride + first, where(fired_before, p, zero))
-    if not layer.unit:
+            w_before = get(held.w, (t - 1) * stride + first, zero)
+            add(held.sums, RHO * stride + first, p * w_before)
+            if not kind.rises:
+                add(held.sums, A * stride + first, p * u_before)
+            add(held.sums, B * stride + first, where(fired_before, p, zero))
+    if not held.unit:
         source = source - u
-    if rule.through and neurons.resets and not neurons.to_zero:
-        dtheta = dtheta - where(fired_before, beta * q if neurons.early else q, zero)
-    add(sweep.sums, BIAS * stride + first, q)
-    add(sweep.sums, BETA * stride + first, q * source)
-    add(sweep.sums, THETA * stride + first, dtheta)
+    if held.through and kind.resets and not kind.to_zero:
+        dtheta = dtheta - where(fired_before, beta * q if kind.early else q, zero)
+    add(held.sums, BIAS * stride + first, q)
+    add(held.sums, BETA * stride + first, q * source)
+    add(held.sums, THETA * stride + first, dtheta)
 
 
 @helper
 def flush_tile(first, zero, sums, vectors):
     """Add the sums of some steps to those in float64, and begin anew."""
     for i in range(6):
-        at = i * (sums.shape[0] // 6) + first
-        add(vectors[i], first, as_type_of(get(span(sums), at, zero), zero_doubles(zero)))
+        row, at = span(vectors[i]), i * vectors.shape[1] + first
+        add(row, first, as_type_of(get(span(sums), at, zero), zero_doubles(zero)))
         put(span(sums), at, zero)
 
 
-adapt_tiles, surrogate_tiles = over_tiles(adapt_tile), over_tiles(surrogate_tile)
-product_tiles, step_tiles = over_tiles(product_tile), over_tiles(step_tile)
+replay_tiles, step_tiles = over_tiles(replay_tile), over_tiles(step_tile)
 flush_tiles = over_tiles(flush_tile)
-
-
-@helper
-def mark(array, indices, start, stop, value):
-    """Set or add a value at the neurons of some events."""
-    for k in range(start, stop):
-        array[indices[k]] += value
-
-
-@helper
-def gather(b, t, zero, layer, again, neurons, rule, sweep, total):
-    """G of the neurons whose surrogate is not 0: from recurrence, and from above."""
-    n, above = layer.neurons, rule.current.shape[2]
-    row, at = rule.current.reshape(-1), (b * rule.current.shape[1] + t) * above
-    for k in range(n):
-        if sweep.slope[k] == 0:
-            continue
-        total[0] = 0
-        if neurons.recurrent:
-            product_tiles(n, 0, 1, zero, n, k, again.weight, sweep.q, 0, n, total)
-        if above and (rule.passes.shape[0] == 0 or rule.passes[b, k]):
-            product_tiles(above, 0, 1, zero, n, k, rule.weight, row, at, above, total)
-        sweep.given[k] = total[0]
 
 
 @Shared
@@ -227,55 +306,78 @@ def spike_backward(share, shares, rows, network, neurons, spikes, rule, found, t
     """Gradients of a share of the samples, from what `spiking.spike` kept."""
     batch, steps = rows.indptr.shape[0], rows.indptr.shape[1] - 1
     layer, again = layer_of(network, 0), layer_of(network, network.shape.shape[0] - 1)
-    n, zero, like = layer.neurons, network.bias.dtype.type(0), network.bias
-    stride, flat = padded(n), spikes.potential
-    sweep = Sweep(
-        empty_lanes(steps * stride if neurons.adapts else 0, like),
-        empty_lanes(stride, like),
-        empty_lanes(stride, like),
-        empty_lanes(stride, like),
-        empty_lanes(stride, like),
-        empty_lanes(stride, like),
-        empty_lanes(stride, like),
+    n, like = layer.neurons, network.bias
+    zero, stride, kind = like.dtype.type(0), padded(n), neurons.kind
+    w = empty_lanes(steps * stride if kind.adapts else 0, like)
+    q, p, sums = (
+        empty_lanes(2 * stride, like),
         empty_lanes(stride, like),
         empty_lanes(6 * stride, like),
     )
-    total = np.zeros(1, network.bias.dtype)
-    weight, vectors = found.weight[share], found.vectors[share]
-    weight[:], vectors[:], sweep.sums[:] = 0, 0, 0
-    split = layer.weight.shape[0]
-    dweight, drecurrent = weight[:split], weight[split:]
-    far = neurons.refractory + 1
+    given = empty_lanes(stride, like)
+    weight, vectors, split = found.weight[share], found.vectors[share], layer.weight.shape[0]
+    weight[:], vectors[:], sums[:] = 0, 0, 0
+    own = Constants(
+        span(layer.beta),
+        span(layer.scale),
+        span(neurons.theta),
+        span(neurons.rho),
+        span(neurons.a),
+        span(neurons.b),
+        span(again.weight),
+    )
+    given_above = rule.above
+    above = Above(
+        span(given_above.spike),
+        span(given_above.profile),
+        span(given_above.current),
+        given_above.neurons,
+        span(given_above.weight),
+        span(given_above.passes),
+    )
+    held = Held(
+        layer.inputs,
+        n,
+        span(rows.indices),
+        span(rows.values),
+        rows.values.shape[0] > 0,
+        span(spikes.indices),
+        own,
+        above,
+        span(spikes.potential),
+        span(spikes.fired),
+        span(spikes.closed),
+        span(w),
+        span(q),
+        span(p),
+        span(given),
+        span(sums),
+        span(weight),
+        rest(span(weight), split if kind.recurrent else 0),
+        span(found.current),
+        kind,
+        layer.unit,
+        rule.through,
+        given_above.spike.shape[0] > 0,
+        given_above.passes.shape[0] > 0,
+        found.current.shape[0] > 0,
+        like.dtype.type(rule.slope),
+        like.dtype.type(rule.support),
+        like.dtype.type(tiny * FLUSH),
+    )
     for b in range(share * batch // shares, (share + 1) * batch // shares):
-        ptr, base = spikes.indptr[b], b * steps * stride
-        if neurons.adapts:
-            sweep.before[:] = 0
+        if kind.adapts:
             for t in range(steps):
-                if t > 0:
-                    mark(sweep.before, spikes.indices, ptr[t - 1], ptr[t], 1)
-                adapt_tiles(n, 0, 1, zero, t, base, flat, neurons, sweep)
-                if t > 0:
-                    mark(sweep.before, spikes.indices, ptr[t - 1], ptr[t], -1)
-        sweep.q[:], sweep.p[:], sweep.now[:], sweep.before[:], sweep.closed[:] = 0, 0, 0, 0, 0
-        mark(sweep.before, spikes.indices, ptr[steps - 1], ptr[steps], 1)
-        if neurons.refractory:  # spikes in steps - 1 - refractory ... steps - 1, see below
-            mark(sweep.closed, spikes.indices, ptr[max(steps - far, 0)], ptr[steps], 1)
+                replay_tiles(n, 0, 1, zero, b * steps + t, t, held)
+        q[:], p[:] = 0, 0
         for t in range(steps - 1, -1, -1):
-            start, stop = ptr[t], ptr[t + 1]
-            sweep.now[:] = sweep.before
-            mark(sweep.before, spikes.indices, start, stop, -1)
-            if t > 0:
-                mark(sweep.before, spikes.indices, ptr[t - 1], start, 1)
-            if neurons.refractory:  # a spike in t - refractory ... t - 1 forbids one at t
-                mark(sweep.closed, spikes.indices, start, stop, -1)
-            surrogate_tiles(n, 0, 1, zero, t, base, flat, neurons, rule, sweep)
-            gather(b, t, zero, layer, again, neurons, rule, sweep, total)
-            step_tiles(
-                n, 0, 1, zero, b, t, base, rows.indptr[b, t], rows.indptr[b, t + 1], rows, layer,
-                again, neurons, flat, rule, sweep, found, dweight, drecurrent, spikes.indices,
-                start, stop, tiny,
-            )  # fmt: skip
-            if neurons.refractory and t - far >= 0:
-                mark(sweep.closed, spikes.indices, ptr[t - far], ptr[t - far + 1], 1)
+            at, e, end = b * steps + t, rows.indptr[b, t], rows.indptr[b, t + 1]
+            start, stop = spikes.indptr[b, t], spikes.indptr[b, t + 1]
+            each = zero
+            if rule.count.shape[0]:
+                each = rule.count[b] + like.dtype.type(t - steps) * rule.latency[b]
+            factor = above.profile[t] if held.weighs else zero
+            now, later = t % 2 * stride, (t + 1) % 2 * stride
+            step_tiles(n, 0, 1, zero, b, t, at, now, later, e, end, start, stop, each, factor, held)
             if t % _FLUSH == 0:
-                flush_tiles(n, 0, 1, zero, sweep.sums, vectors)
+                flush_tiles(n, 0, 1, zero, sums, vectors)

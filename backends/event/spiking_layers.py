@@ -79,6 +79,42 @@ class Gradients(NamedTuple):
     current: Any  #: dL/dI (batch, steps, neurons), or empty
 
 
+class FromReadout(NamedTuple):
+    """What comes down from a readout, whose logits weigh each spike by its step alone."""
+
+    spike: Any  #: (batch, neurons): dL/ds of a spike that weighs 1
+    profile: Any  #: (steps,): what a spike weighs
+
+    def laid_out(self, neurons: int, dtype: Any) -> spiking_gradients.Above:
+        """As the kernel reads it."""
+        nothing = np.empty(0, dtype)
+        direct = np.zeros((len(self.spike), packing.whole_tiles(neurons)), dtype)
+        direct[:, :neurons] = self.spike
+        profile = contiguous(self.profile, dtype)
+        return spiking_gradients.Above(
+            direct.reshape(-1), profile, nothing, 0, nothing, np.empty(0, np.uint8)
+        )
+
+
+class FromLayer(NamedTuple):
+    """What comes down from a hidden layer."""
+
+    current: Any  #: (batch, steps, neurons above): dL/dI of the layer above
+    weight: Any  #: its weight (neurons above, neurons), times what its spikes count
+    passes: Any = None  #: bool (batch, neurons): whose spikes went on to it; all unless given
+
+    def laid_out(self, neurons: int, dtype: Any) -> spiking_gradients.Above:
+        """As the kernel reads it."""
+        above = len(self.weight)
+        weight = packing.aligned(neurons * packing.whole_tiles(above), dtype)
+        packing.pack_matrix(self.weight.T, np.ones(above, dtype), True, weight)
+        nothing, passes = np.empty(0, dtype), np.empty(0, np.uint8)
+        if self.passes is not None:
+            passes = contiguous(self.passes, np.bool_).view(np.uint8).reshape(-1)
+        current = contiguous(self.current, dtype).reshape(-1)
+        return spiking_gradients.Above(nothing, nothing, current, above, weight, passes)
+
+
 def prepared(given: Parameters, *, factor: float = 1.0) -> Prepared:
     """Check a layer's parameters and lay them out; `factor` multiplies the weight besides."""
     check_weights(given.weight, given.bias)
@@ -120,31 +156,43 @@ def prepared(given: Parameters, *, factor: float = 1.0) -> Prepared:
         padded("rho", rho),
         padded("a", 0.0 if rises else a),
         padded("b", b),
-        kind.reset != "none",
-        kind.reset == "zero",
-        kind.reset_at == "before decay",
-        kind.refractory,
-        adapts,
-        rises,
-        is_recurrent,
+        spiking.Kind(
+            kind.reset != "none",
+            kind.reset == "zero",
+            kind.reset_at == "before decay",
+            kind.refractory,
+            adapts,
+            rises,
+            is_recurrent,
+        ),
     )
     return Prepared(given, network, laid_out, np.finfo(dtype).smallest_normal)
 
 
 def forward(rows: Rows, layer: Prepared, *, keep: bool = False) -> Run:
-    """Spikes of a layer; its potential is kept for the backward pass if that is wanted."""
+    """Spikes of a layer; what the backward pass needs is kept if that is wanted."""
     check_neurons(rows.n_inputs, int(layer.network.shape[0, 0]), "the layer")
     batch, steps = rows.indptr.shape[0], rows.indptr.shape[1] - 1
     neurons, dtype = layer.size, layer.network.weight.dtype
-    places = batch * steps * packing.whole_tiles(neurons) if keep else 0
+    stride, words = packing.whole_tiles(neurons), -(-neurons // spiking.WORD)
+    kind = layer.neurons.kind
+    kept = batch * steps if keep else 0
     spikes = spiking.Spikes(
         np.empty((batch, steps + 1), np.int64),
         # room for all to fire at every step: pages that are not written to take no memory
-        np.empty(batch * steps * neurons, np.int32),
-        packing.aligned(places, dtype),
+        np.empty(batch * (steps + 1) * neurons, np.int32),
+        packing.aligned(kept * stride, dtype),
+        np.empty(kept * words, np.int64),
+        np.empty(kept * words if kind.refractory else 0, np.int64),
+    )
+    state = spiking.State(
+        np.zeros(batch * stride, dtype),
+        np.zeros(batch * stride if kind.adapts else 0, dtype),
+        np.zeros((batch, words), np.int64),
+        np.zeros(batch * stride if kind.refractory else 0, np.int32),
     )
     shares, _ = division(rows, neurons)
-    spiking.spike(shares, rows, layer.network, layer.neurons, spikes, layer.tiny)
+    spiking.spike(shares, rows, layer.network, layer.neurons, state, spikes, layer.tiny)
     out = Rows(spikes.indptr, spikes.indices, np.empty(0, dtype), neurons)
     return Run(out, spikes)
 
@@ -169,34 +217,26 @@ def backward(
     rows: Rows,
     layer: Prepared,
     run: Run,
-    above: Any,
-    above_weight: Any,
+    above: FromReadout | FromLayer,
     surrogate: Surrogate,
     *,
     keep_current: bool = False,
-    passes: Any = None,
     activity: Any = None,
 ) -> Gradients:
-    """Gradients of a layer from dL/dI of the layer above, (batch, steps, neurons above).
+    """Gradients of a layer, from what comes to its spikes from above.
 
-    `above_weight` is that layer's weight, (neurons above, neurons), times what its spikes count;
-    `passes` says, bool (batch, neurons), whose spikes went on to it; `activity` holds the gradients
-    of each sample's number of spikes and sum of spike times, two arrays (batch,).
+    `activity` holds the gradients of each sample's number of spikes and sum of spike times, two
+    arrays (batch,).
     """
     network, neurons, dtype = layer.network, layer.size, layer.network.weight.dtype
     batch, steps = rows.indptr.shape[0], rows.indptr.shape[1] - 1
-    over = len(above_weight)
-    weight = packing.aligned(neurons * packing.whole_tiles(over), dtype)
-    packing.pack_matrix(above_weight.T, np.ones(over, dtype), True, weight)
     nothing = np.empty(0, dtype)
     count, latency = (nothing, nothing) if activity is None else activity
     rule = spiking_gradients.Rule(
         float(surrogate.slope),
         float(surrogate.support),
         bool(surrogate.through),
-        contiguous(above, dtype),
-        weight,
-        np.empty((0, 0), np.bool_) if passes is None else contiguous(passes, np.bool_),
+        above.laid_out(neurons, dtype),
         contiguous(count, dtype),
         contiguous(latency, dtype),
     )

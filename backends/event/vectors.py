@@ -231,6 +231,58 @@ def any_of(mask):
     return bool(np.any(mask))
 
 
+_WORD = ir.IntType(64)
+
+
+@intrinsic
+def _bits_of(typing, mask):
+    def codegen(context, builder, signature, args):
+        bits = builder.bitcast(args[0], ir.IntType(mask.width))
+        return bits if mask.width == _WORD.width else builder.zext(bits, _WORD)
+
+    return types.int64(mask), codegen
+
+
+@emitted_by(_bits_of)
+def bits_of(mask):
+    """A mask as one int64, the first lane in its lowest bit."""
+    held = np.zeros(_WORD.width, np.bool_)
+    held[: len(mask)] = mask
+    return np.packbits(held, bitorder="little").view(np.int64)[0]
+
+
+@intrinsic
+def _mask_of(typing, bits, like):
+    def codegen(context, builder, signature, args):
+        word = context.cast(builder, args[0], bits, types.int64)
+        if like.width < _WORD.width:
+            word = builder.trunc(word, ir.IntType(like.width))
+        return builder.bitcast(word, ir.VectorType(ir.IntType(1), like.width))
+
+    return like.of(types.boolean)(types.unliteral(bits), like), codegen
+
+
+@emitted_by(_mask_of)
+def mask_of(bits, like):
+    """The mask that `bits_of` made an int64 of, in as many lanes as `like` has."""
+    return np.asarray(bits, np.int64) >> np.arange(len(like)) & 1 == 1
+
+
+@intrinsic
+def _lowest(typing, bits):
+    def codegen(context, builder, signature, args):
+        word = context.cast(builder, args[0], bits, types.int64)
+        return builder.cttz(word, ir.Constant(ir.IntType(1), 0))
+
+    return types.int64(types.unliteral(bits)), codegen
+
+
+@emitted_by(_lowest)
+def lowest(bits):
+    """The place of the lowest bit that is set, of which there must be one."""
+    return np.int64(np.flatnonzero(bits >> np.arange(_WORD.width) & 1)[0])
+
+
 @intrinsic
 def _total_of(typing, x):
     def codegen(context, builder, signature, args):

@@ -359,9 +359,10 @@ def name_of(surrogate: Any) -> str:
 
 
 class Clamped(torch.autograd.Function):
-    """A parameter clamped to a range, the gradient passed straight through.
+    """A parameter clamped to a range, and the gradient of a projection onto it.
 
-    So an optimiser that has moved it outside can bring it back.
+    Outside, a gradient passes only where following it leads back. One that leads further out would
+    carry the parameter so far that a change of mind finds it out of reach.
     """
 
     generate_vmap_rule = True
@@ -372,8 +373,11 @@ class Clamped(torch.autograd.Function):
 
     @staticmethod
     def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
-        pass
+        x, ctx.low, ctx.high = inputs
+        ctx.save_for_backward(x)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
-        return grads[0], None, None
+        (grad,), (x,) = grads, ctx.saved_tensors
+        further_out = ((x < ctx.low) & (grad > 0)) | ((x > ctx.high) & (grad < 0))
+        return torch.where(further_out, 0, grad), None, None

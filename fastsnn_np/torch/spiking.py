@@ -190,30 +190,33 @@ class _Network(torch.autograd.Function):
         dlogits, *activities = (grad.numpy() for grad in grads)
         weight = options.readout.weight.detach().numpy()
         found: list[Any] = [dlogits.T @ ctx.counts, ctx.constant * dlogits.sum(0)]
-        current = ctx.profile[:, None] * dlogits[:, None, :]
+        spike, mask = dlogits @ weight, options.masks[-1]
+        if mask is not None:
+            spike = np.where(mask.kept.numpy(), spike, 0)
+        above: Any = events.FromReadout(spike, ctx.profile)
         wants_input = ctx.needs_input_grad[0]
         for i in reversed(range(len(options.hidden))):
-            module, mask = options.hidden[i], options.masks[i]
+            module = options.hidden[i]
             rows, layer, run = ctx.kept[i]
             own = events.backward(
                 rows,
                 layer,
                 run,
-                current,
-                weight,
+                above,
                 events.Surrogate(module.slope, module.support, not module.detach_reset),
                 keep_current=i > 0 or wants_input,
-                passes=None if mask is None else mask.kept.numpy(),
                 activity=(activities[3 * i], activities[3 * i + 1]) if activities else None,
             )
             below = None if i == 0 else options.masks[i - 1]
             weight = module.weight.detach().numpy() * (1.0 if below is None else below.scale)
-            weight, current = weight.astype(dlogits.dtype, copy=False), own.current
+            weight = weight.astype(dlogits.dtype, copy=False)
+            passes = None if below is None else below.kept.numpy()
+            above = events.FromLayer(own.current, weight, passes)
             names = ("weight", "bias", "beta", "recurrent", "rho", "a", "b")
             found = [*(getattr(own, name) for name in names), *found]
         dx = None
         if wants_input:
-            dx = torch.from_numpy(np.matmul(weight.T, current.transpose(0, 2, 1)))
+            dx = torch.from_numpy(np.matmul(weight.T, above.current.transpose(0, 2, 1)))
         absent = zip(found, ctx.absent, strict=True)
         tensors = [None if skip or g is None else torch.from_numpy(g) for g, skip in absent]
         return dx, None, *tensors

@@ -15,6 +15,7 @@ torch = pytest.importorskip("torch", reason="torch is not installed")
 pytest.importorskip("lightning", reason="lightning is not installed")
 
 import fastsnn_np as fs  # noqa: E402
+from fastsnn_np import augment  # noqa: E402
 from fastsnn_np.torch import FastSNN, StandardSNN, fit  # noqa: E402
 from fastsnn_np.torch.training import Batches, estimator  # noqa: E402
 
@@ -100,6 +101,25 @@ def test_every_fit_trains(task):
         fit(model, *task, epochs=1, augment=look)
         assert not model.training
     assert modes == [True, True]
+
+
+def test_augmentation_with_labels(task):
+    """It gets those of its own batch."""
+    x, labels = task
+    seen = []
+
+    @augment.with_labels
+    def look(batch, rng, labels):
+        seen.append((np.asarray(batch.times), labels))
+        return batch
+
+    fit(FastSNN([12, 20, 2]), x, labels, epochs=1, augment=look)
+    own = {tuple(times): label for times, label in zip(x.times, labels, strict=True)}
+    pairs = [pair for batch in seen for pair in zip(*batch, strict=True)]
+    assert len(pairs) == len(x)
+    assert all(own[tuple(times)] == label for times, label in pairs)
+    with pytest.raises(TypeError, match="callable"):
+        augment.with_labels(3)
 
 
 def test_weight_decay_leaves_time_constants_alone(task):

@@ -11,12 +11,13 @@ import torch
 from torch import Tensor
 
 from ..._checks import check_neurons, whole
+from ...augment import WithLabels
 from ...backends.torch import asarray
 from ...spikes import Events, SpikeTimes, shape_of
 
 Spikes = Tensor | SpikeTimes | Events
-#: changes a batch: gets it and a NumPy generator
-Augment = Callable[[Any, np.random.Generator], Any]
+#: changes a batch: gets it and a NumPy generator, and `labels` if it is `augment.with_labels`
+Augment = Callable[..., Any]
 
 
 class Batch:
@@ -47,7 +48,8 @@ class Batches:
     shuffle : bool
     seed : int
     augment : callable, optional
-        Gets a batch and a generator made from (seed, epoch, step, rank), gives another batch.
+        Gets a batch and a generator made from (seed, epoch, step, rank), gives another batch; the
+        labels as well if it is made by `augment.with_labels`.
     rank, world : int
     """
 
@@ -82,9 +84,14 @@ class Batches:
             x: Any = pick(self.x, own)
             if self.augment is not None:
                 entropy = [self.seed, self.epoch, step, self.rank]
-                x = self.augment(x, np.random.default_rng(entropy))
+                x = self._augmented(x, self.labels[torch.from_numpy(own)], entropy)
             share = len(own) * self.world / len(batch)
             yield Batch(x, self.labels[torch.from_numpy(own)], share)
+
+    def _augmented(self, x: Any, labels: Tensor, entropy: list[int]) -> Any:
+        augment: Any = self.augment
+        known = {"labels": labels.numpy()} if isinstance(augment, WithLabels) else {}
+        return augment(x, np.random.default_rng(entropy), **known)
 
 
 def pick(x: Any, samples: Any) -> Any:
