@@ -84,7 +84,7 @@ def nmnist(
     dt, n_steps, binary = positive("dt", dt, "ms"), check_steps(n_steps), flag("binary", binary)
     cache = flag("cache", cache)
     n_neurons = _SIZE * _SIZE * (2 if polarities == "both" else 1)
-    source = _find(split.capitalize(), root)
+    source = find(split, root)
     entries = _entries(source)
     labels = check_labels(np.array([entry.digit for entry in entries]), 10, source)
 
@@ -115,7 +115,15 @@ class _Entry(NamedTuple):
     name: str  # within the folder or the zip
 
 
-def _find(name: str, root: str | os.PathLike[str] | None) -> Path:
+def find(split: Split, root: str | os.PathLike[str] | None = None) -> Path:
+    """The folder or zip that holds a split, in `root` alone if it is given.
+
+    Raises
+    ------
+    FileNotFoundError
+        If it is nowhere; it says where to get it and where to put it.
+    """
+    name = split.capitalize()
     folders = [as_path(root, "root")] if root is not None else data_folders("nmnist", "N-MNIST")
     for folder in folders:
         for source in (folder / name, folder / f"{name}.zip"):

@@ -82,7 +82,7 @@ def shd(
     check_split(split)
     dt, n_steps, binary = positive("dt", dt, "ms"), check_steps(n_steps), flag("binary", binary)
     cache = flag("cache", cache)
-    source = _find(f"shd_{split}.h5", root)
+    source = find(split, root)
 
     def build() -> tuple[Events, Any]:
         return _read(source, dt, n_steps, binary)
@@ -103,7 +103,7 @@ def shd_speakers(split: Split, *, root: str | os.PathLike[str] | None = None) ->
     the errors.
     """
     check_split(split)
-    source = _find(f"shd_{split}.h5", root)
+    source = find(split, root)
     with hdf5(source) as file:
         speakers, labels = (
             dataset(file, name, source, _RECORDINGS) for name in ("extra/speaker", "labels")
@@ -117,7 +117,15 @@ def shd_speakers(split: Split, *, root: str | os.PathLike[str] | None = None) ->
         return found
 
 
-def _find(name: str, root: str | os.PathLike[str] | None) -> Path:
+def find(split: Split, root: str | os.PathLike[str] | None = None) -> Path:
+    """The file that holds a split, in `root` alone if it is given.
+
+    Raises
+    ------
+    FileNotFoundError
+        If it is nowhere; it says where to get it and where to put it.
+    """
+    name = f"shd_{split}.h5"
     folders = [as_path(root, "root")] if root is not None else data_folders("shd", "SHD")
     for folder in folders:
         for source in (folder / name, folder / f"{name}.gz"):

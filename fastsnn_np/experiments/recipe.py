@@ -12,9 +12,9 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 from .._checks import fraction, not_negative, positive, whole
 from .._decay import InputScale
 from .._layer import ReadoutKind
+from ..datasets._catalogue import DATA_SETS, DataSet
 from ..torch.functional import Gradient, SurrogateName
 from ..torch.training.classifier import Schedule
-from .data_sets import DATA_SETS, DataSet
 
 Encoding = Literal["latency", "linear_latency", "events"]
 ModelName = Literal["fast", "standard"]
