@@ -52,7 +52,6 @@ def _run(arguments: argparse.Namespace) -> dict[str, Any]:
     result = forward(x, network, backend=arguments.backend, batch_size=_BATCH)
     prediction = to_numpy(result.prediction)
     seconds = time.perf_counter() - start
-    result = forward(x, network, batch_size=_BATCH) if arguments.backend == "cupy" else result
     operations = metrics.synaptic_operations(network, x, result)
     energy = metrics.energy(network, operations, metrics.membrane_updates(network, result))
     fired = [(to_numpy(times) < result.n_steps) for times in result.spike_times]
