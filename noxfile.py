@@ -29,8 +29,13 @@ PEERS = {
     "jax": ([], "spyx"),
 }
 
-# libraries that networks are exchanged with; "nir" is none but the formats themselves
-EXCHANGE = ["nir", "snntorch", "norse"]
+# what is exchanged with whom -> libraries; "nir" is the formats alone
+EXCHANGE = {
+    "nir": [],
+    "snntorch": ["snntorch"],
+    "norse": ["norse"],
+    "tonic": ["tonic", "importRosbag", "expelliarmus", "librosa"],  # what its modules import
+}
 
 # name -> what makes this machine compute as another one would
 MACHINES = {
@@ -198,12 +203,12 @@ def wheel(session: nox.Session) -> None:
 
 
 @nox.session
-@nox.parametrize("library", EXCHANGE, ids=EXCHANGE)
-def exchange(session: nox.Session, library: str) -> None:
-    """Networks from and to NIR and ONNX, and a library that reads and writes NIR; a minute each."""
+@nox.parametrize("group", list(EXCHANGE), ids=list(EXCHANGE))
+def exchange(session: nox.Session, group: str) -> None:
+    """Networks from and to NIR, ONNX, snnTorch and Norse, recordings of tonic; a minute each."""
     install(session, "exchange")
-    if library != "nir":
-        session.install(*CONSTRAINTS, "--no-deps", library)
+    if EXCHANGE[group]:
+        session.install(*CONSTRAINTS, "--no-deps", *EXCHANGE[group])
     run_tests(session, "--backend=exchange", *session.posargs)
 
 

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fastsnn_np import Events, SpikeTimes
-from fastsnn_np.datasets import events_from_structured
+from fastsnn_np.datasets import ToEvents, collate, events_from_structured
 
 PER_MS = {"s": 1e-3, "ms": 1.0, "us": 1e3, "ns": 1e6}
 
@@ -151,3 +151,51 @@ def test_what_is_said_of_spikes(lib, rng):
     many = Events.from_arrays(*rng.integers(0, 100, (2, 10**5)), n_neurons=100, n_steps=100)
     assert "100,000 events, 100,000.0 per sample" in repr(many)
     assert "400.8 kB" in repr(many)
+
+
+RECORDING = np.array(
+    [(1, 2, 1500, 1), (0, 0, 200, 0), (1, 2, 1700, 0)],
+    [("x", np.int64), ("y", np.int64), ("t", np.int64), ("p", np.int64)],
+)
+
+
+def test_a_recording_as_a_transform():
+    for polarities in ("merged", "both"):
+        options = {"dt": 1.0, "n_steps": 3, "polarities": polarities}
+        expected = events_from_structured([RECORDING], sensor_size=(2, 3, 2), **options)
+        events = ToEvents((2, 3, 2), **options)(RECORDING)
+        np.testing.assert_array_equal(events.to_dense(), expected.to_dense())
+    with pytest.raises(ValueError, match=r"sensor_size must be \(width, height\)"):
+        ToEvents((2,), dt=1.0, n_steps=3)
+    with pytest.raises(ValueError, match="dt must be positive"):
+        ToEvents((2, 3), dt=0, n_steps=3)
+
+
+def test_samples_as_a_batch():
+    to_events = ToEvents((2, 3), dt=1.0, n_steps=3)
+    x, labels = collate([(to_events(RECORDING), 4), (to_events(RECORDING[:1]), np.int32(2))])
+    assert (len(x), labels.tolist(), labels.dtype) == (2, [4, 2], np.int64)
+    np.testing.assert_array_equal(x[1:].to_dense(), to_events(RECORDING[:1]).to_dense())
+    spikes = SpikeTimes(np.array([[0, 3]]), 3)
+    assert collate([(spikes, 1)] * 3)[0].times.shape == (3, 2)
+
+
+@pytest.mark.parametrize(
+    ("samples", "error", "words"),
+    [
+        ([], ValueError, "at least one"),
+        (5, TypeError, "samples must be a sequence"),
+        ([RECORDING], TypeError, r"samples\[0\] must be \(spikes, label\)"),
+        ([(RECORDING, 1)], TypeError, r"samples\[0\] must hold Events or SpikeTimes"),
+        ([(SpikeTimes(np.zeros((1, 2), int), 3), 0.5)], TypeError, r"label of samples\[0\]"),
+        ([(SpikeTimes(np.zeros((1, 2), int), 3), [1])], TypeError, r"label of samples\[0\]"),
+        (
+            [(SpikeTimes(np.zeros((1, 2), int), n), 1) for n in (3, 4)],
+            ValueError,
+            "same neurons and steps",
+        ),
+    ],
+)
+def test_samples_that_are_no_batch(samples, error, words):
+    with pytest.raises(error, match=words):
+        collate(samples)

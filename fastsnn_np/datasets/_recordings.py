@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields
 from typing import Any, Literal, get_args
 
 import numpy as np
 
 from .._checks import check_iterable, check_n_neurons, check_option, is_whole
 from .._namespace import native, said
-from ..spikes import Events
+from ..spikes import Events, SpikeTimes
 from ..spikes._binning import bin_recordings
-from ..spikes._clock import TimeUnit
+from ..spikes._clock import Start, TimeUnit
 
 Polarities = Literal["merged", "both"]
 
@@ -25,7 +26,7 @@ def events_from_structured(
     time_unit: TimeUnit = "us",
     polarities: Polarities = "merged",
     binary: bool = True,
-    start: Literal["zero", "first"] | float = "zero",
+    start: Start = "zero",
 ) -> Events:
     """Events of structured arrays with fields t, x, y and p, one array per sample, in any order.
 
@@ -123,6 +124,80 @@ def events_from_structured(
         start=start,
     )
     return Events(*rows)
+
+
+@dataclass(frozen=True)
+class ToEvents:
+    """A transform for tonic's data sets: a structured array of one recording to `Events`.
+
+    Put it last in tonic's ``Compose``. `collate` joins what it gives to batches.
+
+    Parameters
+    ----------
+    sensor_size, dt, n_steps, time_unit, polarities, binary, start
+        As in `events_from_structured`; `sensor_size` is that of the data set.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> to_events = ToEvents((34, 34, 2), dt=1.0, n_steps=300)
+    >>> fields = [("x", int), ("y", int), ("t", int), ("p", int)]
+    >>> to_events(np.array([(3, 0, 1500, 1)], fields)).shape
+    (1, 1156, 300)
+    """
+
+    sensor_size: tuple[int, ...]
+    dt: float
+    n_steps: int
+    time_unit: TimeUnit = "us"
+    polarities: Polarities = "merged"
+    binary: bool = True
+    start: Start = "zero"
+
+    def __post_init__(self) -> None:
+        self._of([])  # options that do not fit are refused here
+
+    def __call__(self, events: Any) -> Events:
+        """The `Events` of one recording, a batch of 1."""
+        return self._of([events])
+
+    def _of(self, recordings: list[Any]) -> Events:
+        options = {field.name: getattr(self, field.name) for field in fields(self)}
+        return events_from_structured(recordings, **options)
+
+
+def collate(samples: Sequence[tuple[Any, Any]]) -> tuple[Any, Any]:
+    """A batch of samples, for a Torch `DataLoader(..., collate_fn=collate)`.
+
+    Parameters
+    ----------
+    samples : sequence of (Events or SpikeTimes, label)
+        All of the same numbers of neurons and steps.
+
+    Returns
+    -------
+    (Events or SpikeTimes, int64 NumPy array (samples,))
+
+    Raises
+    ------
+    ValueError, TypeError
+        If the inputs do not fit each other, or a label is no integer.
+    """
+    check_iterable("samples", samples, "(spikes, label)")
+    parts, labels = [], []
+    for i, sample in enumerate(samples):
+        if not isinstance(sample, (tuple, list)) or len(sample) != 2:
+            raise TypeError(f"samples[{i}] must be (spikes, label), got {said(sample)}")
+        part, label = sample
+        if not isinstance(part, (Events, SpikeTimes)):
+            raise TypeError(f"samples[{i}] must hold Events or SpikeTimes, got {said(part)}")
+        if np.ndim(label) or np.asarray(label).dtype.kind not in "iu":
+            raise TypeError(f"the label of samples[{i}] must be an integer, got {said(label)}")
+        parts.append(part)
+        labels.append(int(label))
+    if not parts:
+        raise ValueError("samples must hold at least one (spikes, label), got none")
+    return type(parts[0]).concatenate(parts), np.array(labels, np.int64)
 
 
 def check_sensor(sensor_size: Any) -> tuple[int, ...]:
