@@ -30,6 +30,7 @@ PEERS = {
 }
 
 # what is exchanged with whom -> libraries; "nir" is the formats alone
+EXCHANGE_TESTS = ("convert", "exchange", "tonic", "commands", "pages")
 EXCHANGE = {
     "nir": [],
     "snntorch": ["snntorch"],
@@ -209,7 +210,8 @@ def exchange(session: nox.Session, group: str) -> None:
     install(session, "exchange")
     if EXCHANGE[group]:
         session.install(*CONSTRAINTS, "--no-deps", *EXCHANGE[group])
-    run_tests(session, "--backend=exchange", *session.posargs)
+    tests = [f"tests/test_{name}.py" for name in EXCHANGE_TESTS]
+    run_tests(session, "--backend=exchange", *tests, *session.posargs)
 
 
 @nox.session
