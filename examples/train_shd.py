@@ -12,7 +12,7 @@ from fastsnn_np import Neuron, augment, datasets
 from fastsnn_np.torch import SpikingSNN, fit
 
 torch.manual_seed(int(sys.argv[1]) if len(sys.argv) > 1 else 0)
-binning = {"dt": 4.0, "n_steps": 250}  # ms
+binning = {"dt": 4.0, "n_steps": 250, "binary": False}  # ms
 x, labels = datasets.shd("train", **binning)
 test_x, test_labels = datasets.shd("test", **binning)
 model = SpikingSNN(

@@ -5,8 +5,9 @@ An error says what was wanted, what came and, where it is not obvious, what to d
 
 from __future__ import annotations
 
+import difflib
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, get_args
 
@@ -15,6 +16,29 @@ import numpy as np
 from ._namespace import Array, is_array, is_traced, namespace, no_array, said, to_numpy
 
 _ADDRESSES = 1 << 47  # bytes that a process can address
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """The known name that `name` may stand for: of those initials, or else the most alike.
+
+    Examples
+    --------
+    >>> nearest("lr", ["flip", "learning_rate"]), nearest("epoch", ["epochs", "shift"])
+    ('learning_rate', 'epochs')
+    """
+    known = list(known)
+    initials = {"".join(part[:1] for part in word.split("_")): word for word in reversed(known)}
+    alike = difflib.get_close_matches(name, known, 1, 0.0)
+    return initials.get(name) or alike[0]
+
+
+def no_option(who: str, name: str, known: Iterable[str]) -> TypeError:
+    """The error for a keyword that `who` does not take."""
+    known = list(known)
+    return TypeError(
+        f"{who} has no option {name!r}; did you mean {nearest(name, known)!r}? "
+        f"It has {', '.join(map(repr, known))}"
+    )
 
 
 def check_option(name: str, value: Any, allowed: Any) -> None:
@@ -70,11 +94,17 @@ def probability(name: str, value: Any) -> float:
 def whole(name: str, value: Any, *, at_least: int = 1, below: int | None = None) -> int:
     """A whole number as a plain int."""
     if not (is_whole(value) and value >= at_least and (below is None or value < below)):
-        bound = "" if below is None else f" and below {below}"
+        bound = "" if below is None else f" and below {_power(below)}"
         raise ValueError(
             f"{name} must be a whole number of at least {at_least}{bound}, got {said(value)}"
         )
     return int(value)
+
+
+def _power(number: int) -> str:
+    """A large power of 2 as such."""
+    exponent = number.bit_length() - 1
+    return f"2^{exponent}" if number == 1 << exponent > 1 << 16 else f"{number}"
 
 
 def seeded(seed: Any, name: str = "seed") -> np.random.Generator:

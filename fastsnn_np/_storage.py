@@ -40,6 +40,23 @@ def as_path(value: Any, name: str = "path") -> Path:
     return Path(text)
 
 
+def as_folder(value: Any, name: str = "folder") -> Path:
+    """A path of text that is a folder, or that one can be made at.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `as_path`.
+    NotADirectoryError
+        If the path, or what it should lie in, is a file.
+    """
+    path = as_path(value, name)
+    there = next((part for part in (path, *path.parents) if part.exists()), path)
+    if there.exists() and not there.is_dir():
+        raise NotADirectoryError(f"{name} must be a folder, and {there} is a file")
+    return path
+
+
 @contextmanager
 def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     """A temporary name beside `path` that becomes `path` if the block ends well.

@@ -10,10 +10,10 @@ import threading
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 from ._checks import whole
+from ._storage import as_folder, as_path
 from ._version import __version__
 from .commands import COMMANDS, add_to
 
@@ -69,9 +69,9 @@ def _run(arguments: argparse.Namespace) -> None:
         from ._demo import demo
 
         demo(
-            arguments.out,
+            as_folder(arguments.out, "--out"),
             epochs=whole("--epochs", arguments.epochs),
-            seed=whole("--seed", arguments.seed, at_least=0),
+            seed=whole("--seed", arguments.seed, at_least=0, below=2**63),
         )
     else:
         _train(arguments)
@@ -91,7 +91,7 @@ def _parser() -> argparse.ArgumentParser:
     demo = commands.add_parser(
         "demo", help="train on the shipped Fashion-MNIST sample and run every backend on it"
     )
-    demo.add_argument("--out", type=Path, default=Path("demo"), help="folder for what it writes")
+    demo.add_argument("--out", default="demo", help="folder for what it writes")
     demo.add_argument("--epochs", type=int, default=20)
     demo.add_argument("--seed", type=int, default=0)
     _add_train(
@@ -106,9 +106,9 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _add_train(train: argparse.ArgumentParser) -> None:
-    train.add_argument("dataset", help="a data set, such as shd; an unknown one lists the recipes")
+    train.add_argument("dataset", help="a data set, such as shd; an unknown one lists the known")
     train.add_argument("--recipe", default="best", help="best, paper, or a .toml file of your own")
-    train.add_argument("--out", type=Path, default=Path("run"), help="folder for what it writes")
+    train.add_argument("--out", default="run", help="folder for what it writes")
     train.add_argument("--seed", type=int, default=0)
     train.add_argument("--hidden", type=int, nargs="+", help="neurons of each hidden layer")
     train.add_argument("--epochs", type=int)
@@ -121,7 +121,7 @@ def _add_train(train: argparse.ArgumentParser) -> None:
         default=[],
         help="change a value of the recipe; may be given several times",
     )
-    train.add_argument("--root", type=Path, help="folder with the data set's original files")
+    train.add_argument("--root", help="folder with the data set's original files")
     train.add_argument(
         "--resume",
         action="store_true",
@@ -136,6 +136,7 @@ def _add_train(train: argparse.ArgumentParser) -> None:
 def _train(arguments: argparse.Namespace) -> None:
     from .experiments import load_recipe, run_experiment
     from .experiments.recipe import parse_changes
+    from .torch.training.trainer import check_processes
 
     changes = parse_changes(arguments.settings)
     for name in ("hidden", "epochs", "model"):
@@ -144,14 +145,17 @@ def _train(arguments: argparse.Namespace) -> None:
     recipe = load_recipe(arguments.recipe, arguments.dataset).with_changes(changes)
     for name in ("devices", "nodes"):
         whole(f"--{name}", getattr(arguments, name))
+    check_processes("--devices", arguments.devices)
+    out = as_folder(arguments.out, "--out")
+    root = None if arguments.root is None else as_path(arguments.root, "--root")
     options: dict[str, Any] = {"devices": arguments.devices, "num_nodes": arguments.nodes}
     if arguments.devices * arguments.nodes > 1:
         options["strategy"] = "ddp"
     summary = run_experiment(
         recipe,
-        arguments.out,
-        seed=arguments.seed,
-        root=arguments.root,
+        out,
+        seed=whole("--seed", arguments.seed, at_least=0, below=2**63),
+        root=root,
         resume=arguments.resume,
         progress=not arguments.quiet,
         threads=arguments.threads,
@@ -164,7 +168,7 @@ def _train(arguments: argparse.Namespace) -> None:
         f"{recipe.dataset}, {summary['note']}: test accuracy {summary['accuracy']:.2%} after "
         f"{summary['epochs']} epochs, {summary['seconds']:.0f} s "
         f"({1e3 * summary['seconds_per_step']:.2f} ms per step); spikes per sample, by hidden "
-        f"layer: {spikes}\nWrote {arguments.out}"
+        f"layer: {spikes}\nWrote {out}"
     )
 
 

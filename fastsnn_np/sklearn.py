@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin
@@ -14,15 +14,17 @@ from sklearn.utils import check_consistent_length, check_random_state, column_or
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from ._checks import check_option
+from ._checks import check_option, flag, is_whole
 from ._engine import EngineName
 from ._forward import prepare
+from ._namespace import said
 from .encoding import latency, linear_latency
 from .network import TAU_HIDDEN, TAU_READOUT, Network
 from .spikes import Events, SpikeTimes
 
 __all__ = ["FastSNNClassifier"]
 
+Encoding = Literal["latency", "linear_latency"]
 ENCODINGS: dict[str, Callable[..., SpikeTimes]] = {
     "latency": latency,
     "linear_latency": linear_latency,
@@ -132,6 +134,7 @@ class FastSNNClassifier(ClassifierMixin, BaseEstimator):
         ValueError
             If a value is NaN or infinite, there is a single class, or a parameter is out of range.
         """
+        self._check_parameters()
         X, y = self._checked(X, y, reset=True)
         self._start(X, np.unique(y))
         self._train(X, y, self.epochs)
@@ -149,6 +152,7 @@ class FastSNNClassifier(ClassifierMixin, BaseEstimator):
         classes : array (classes,)
             All classes there will be; needed in the first call, later ones may repeat it.
         """
+        self._check_parameters()
         first = "network_" not in vars(self)
         X, y = self._checked(X, y, reset=first)
         if classes is None:
@@ -181,6 +185,8 @@ class FastSNNClassifier(ClassifierMixin, BaseEstimator):
 
     def _logits(self, X: Any) -> Any:
         check_is_fitted(self, "network_")
+        self._check_parameters()
+        _check_samples(X)
         if not isinstance(X, Events):
             X = validate_data(self, X, dtype=np.float64, reset=False)
         self._check_form(X)
@@ -189,6 +195,7 @@ class FastSNNClassifier(ClassifierMixin, BaseEstimator):
 
     def _checked(self, X: Any, y: Any, *, reset: bool) -> Any:
         """Samples, float64 or `Events`, and labels; `reset` where what is new sets the form."""
+        _check_samples(X)
         if not isinstance(X, Events):
             X, y = validate_data(self, X, y, dtype=np.float64, reset=reset)
         else:
@@ -203,6 +210,26 @@ class FastSNNClassifier(ClassifierMixin, BaseEstimator):
         else:
             self._check_form(X)
         return X, y
+
+    def _check_parameters(self) -> None:
+        """Refuse parameters that `fit` of a network, which checks the others, does not know."""
+        sizes = np.atleast_1d(np.asarray(self.hidden_layer_sizes, dtype=object)).tolist()
+        if not all(is_whole(size) and 1 <= size < 2**31 for size in sizes):
+            raise ValueError(
+                "hidden_layer_sizes must be a whole number of at least 1 and below 2^31, or "
+                f"several, got {said(self.hidden_layer_sizes)}"
+            )
+        check_option("encoding", self.encoding, Encoding)
+        flag("on_off", self.on_off)
+        check_option("backend", self.backend, Literal["numba", "numpy"])
+        check_option("engine", self.engine, EngineName)
+        try:
+            check_random_state(self.random_state)
+        except ValueError as error:
+            raise ValueError(
+                f"random_state must be a whole number of at least 0, a numpy.random.RandomState or "
+                f"None, got {said(self.random_state)}"
+            ) from error
 
     def _check_form(self, X: Any) -> None:
         """Refuse events after features, features after events, and events of another shape."""
@@ -230,9 +257,6 @@ class FastSNNClassifier(ClassifierMixin, BaseEstimator):
             raise ValueError(
                 f"a classifier needs at least 2 classes, and y holds one class: {classes[0]}"
             )
-        if self.encoding not in ENCODINGS:
-            raise ValueError(f"encoding must be one of {tuple(ENCODINGS)}, got {self.encoding!r}")
-        check_option("engine", self.engine, EngineName)
         _fit_network()  # what fails before a network is there leaves no half-fitted classifier
         self.classes_ = classes
         pair = 2 if self.on_off and self.feature_range_ is not None else 1
@@ -271,6 +295,13 @@ class FastSNNClassifier(ClassifierMixin, BaseEstimator):
             scaled = np.concatenate([scaled, 1 - scaled], axis=1)
         # an axis of its own: as many samples as features are no square image
         return ENCODINGS[self.encoding](scaled[:, None], n_steps=self.n_steps_)
+
+
+def _check_samples(X: Any) -> None:
+    """Refuse what scikit-learn would take for one number, or not know at all."""
+    if X is None or isinstance(X, (str, bytes, Network, SpikeTimes)):
+        came = "SpikeTimes: to_events() makes Events" if isinstance(X, SpikeTimes) else said(X)
+        raise TypeError(f"X must be an array (samples, features) or Events, got {came}")
 
 
 def _range(X: Any) -> Any:

@@ -32,6 +32,7 @@ SUBJECTS = {
     "plot": ("numpy", "matplotlib"),
     "data": ("numpy",),
     "torch": ("torch", "torch", "lightning"),
+    "fit": ("torch", "torch", "lightning"),
     "reach": ("reach", "torch", "lightning", "dask.array", "sklearn"),
     "cli": ("torch", "torch", "lightning"),
 }
@@ -107,6 +108,7 @@ NET = fs.Network.random([4, 3, 2], seed=0)
 def shared(folder):
     (folder / "text.safetensors").write_text("hello")
     (folder / "empty.safetensors").write_text("")
+    (folder / "few.toml").write_text("n_steps = 3")
     save_file({"a": np.ones(2)}, folder / "other.safetensors")
     result = fs.forward(X, NET, return_state=True)
     return {
@@ -247,4 +249,4 @@ def of_cli():
     return {"cli": cli}
 
 
-OF_SUBJECT = {"plot": of_plot, "torch": of_torch, "reach": of_reach, "cli": of_cli}
+OF_SUBJECT = {"plot": of_plot, "torch": of_torch, "fit": of_torch, "reach": of_reach, "cli": of_cli}

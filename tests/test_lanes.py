@@ -241,12 +241,13 @@ def test_masks_as_bits(zeros, rng):
     """Bits of a mask, the lowest one first, and the mask again."""
 
     @numba.njit
-    def listed(x, words, places, again, zero):
+    def listed(x, words, places, again, counts, zero):
         like = zeros(zero)
         bits = lanes.bits_of(lanes.get(lanes.span(x), 0, like) > like)
         lanes.span(words)[0] = bits
         mask = lanes.mask_of(lanes.span(words)[0], like)
         lanes.put(lanes.span(again), 0, lanes.where(mask, lanes.full_like(like, 1), like))
+        counts[0] = lanes.count_of(bits)
         found = 0
         while bits != 0:
             place = lanes.lowest(bits)
@@ -259,9 +260,11 @@ def test_masks_as_bits(zeros, rng):
     for share in (0, 0.1, 1):
         x = np.where(rng.random(64) < share, 1.0, -1.0)
         words, places, again = np.empty(1, np.int64), np.empty(64, np.int32), np.empty(64)
-        found = listed(x, words, places, again, 0.0)
+        counts = np.empty(1, np.int64)
+        found = listed(x, words, places, again, counts, 0.0)
         expected = np.flatnonzero(x[:width] > 0)
         np.testing.assert_array_equal(places[:found], expected)
+        assert counts[0] == len(expected)
         np.testing.assert_array_equal(again[:width], x[:width] > 0)
         assert int(words[0]) % (1 << 64) == sum(1 << int(place) for place in expected)
 

@@ -12,7 +12,7 @@ from fastsnn_np import Events, Neuron
 torch = pytest.importorskip("torch")
 
 pytestmark = pytest.mark.backend("torch")
-from fastsnn_np.torch import SpikingLIF, SpikingSNN  # noqa: E402
+from fastsnn_np.torch import SpikingLIF, SpikingSNN, StandardSNN  # noqa: E402
 from fastsnn_np.torch.spiking_modules import WeightedReadout  # noqa: E402
 
 KINDS = [
@@ -147,3 +147,53 @@ def test_settings_are_checked_when_they_are_set():
         layer.detach_reset = "no"
     with pytest.raises(TypeError, match="recurrent must be True or False"):
         SpikingLIF(3, 4, recurrent="yes")
+
+
+@pytest.mark.parametrize("readout", ["max", "sum"])
+@pytest.mark.parametrize("detach", [False, True])
+@pytest.mark.parametrize("scale", ["unit", "normalised"])
+def test_the_standard_network_by_events_is_the_loops(readout, detach, scale):
+    """Logits, activity and gradients of one and two hidden layers, also of dense input."""
+    for hidden in ([17], [70, 9]):
+        torch.manual_seed(len(hidden))
+        model = StandardSNN(
+            [8, *hidden, 4], readout=readout, detach_reset=detach, input_scale=scale, slope=10.0,
+            learn_beta=True, tau=6.0, threshold=0.8, dtype=torch.float64,
+        )  # fmt: skip
+        with torch.no_grad():
+            for part in (*model.hidden(), model.readout):
+                part.weight.mul_(3 if scale == "unit" else 12)
+                part.bias.uniform_(-0.1, 0.1)
+        x = (torch.rand(5, 8, 30) < 0.3).double().requires_grad_()
+        found = []
+        for engine in ("dense", "event"):
+            model.engine = engine
+            model.zero_grad()
+            x.grad = None
+            logits, activity = model(x, return_activity=True)
+            loss = logits.square().sum() + sum(a.spikes.sum() + a.latency.mean() for a in activity)
+            loss.backward()
+            grads = [p.grad for p in model.parameters()]
+            found.append([logits, x.grad, *grads, *[a for group in activity for a in group]])
+        assert found[0][-1].sum() > 0
+        for expected, ours in zip(*found, strict=True):
+            torch.testing.assert_close(ours, expected, rtol=1e-9, atol=1e-9)
+        model.engine = "auto"
+        torch.testing.assert_close(model(Events.from_dense(x.detach().numpy())), found[0][0])
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"single_spike": True}, "fire once"),
+        ({"surrogate": "arctan"}, "fast sigmoid"),
+        ({"dtype": torch.float16}, "float32 or float64"),
+    ],
+)
+def test_what_the_event_engine_does_not_take(options, message):
+    model = StandardSNN([3, 4, 2], engine="event", **options)
+    x = Events.from_arrays([1], [2], n_neurons=3, n_steps=5)
+    with pytest.raises(ValueError, match=message):
+        model(x)
+    with pytest.raises(ValueError, match="engine must be"):
+        StandardSNN([3, 4, 2], engine="fast")

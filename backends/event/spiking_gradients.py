@@ -23,6 +23,7 @@ from fastsnn_np.backends.event.lanes import (
     absolute,
     as_type_of,
     bits_of,
+    count_of,
     full_like,
     get,
     get_part,
@@ -58,7 +59,8 @@ class Above(NamedTuple):
     profile: Any  #: (steps,)
     current: Any  #: (batch, steps, neurons above) in one row: dL/dI of the layer above
     neurons: int  #: number of neurons above
-    weight: Any  #: of the layer above, rows by its inputs, packed without its scale
+    weight: Any  #: of the layer above, packed without its scale, rows by its inputs
+    rows: Any  #: ... and rows by its neurons
     passes: Any  #: uint8 (batch, neurons) in one row: whose spikes went on there
 
 
@@ -69,6 +71,7 @@ class Rule(NamedTuple):
     support: float  #: |u - theta| from which on the surrogate is 0, may be infinite
     through: bool  #: whether gradients go through the reset
     above: Above
+    recurrent: Any  #: recurrent weights, times the scale, rows by the neurons that they reach
     count: Any  #: (batch,), gradients of the number of spikes, or empty
     latency: Any  #: ... and of the latency, which each spike lowers by what is left of the window
 
@@ -90,7 +93,8 @@ class Constants(NamedTuple):
     rho: Any
     a: Any
     b: Any
-    again: Any  #: recurrent weights
+    again: Any  #: recurrent weights, rows by the neurons that spikes come from
+    rows: Any  #: ... and by those that they reach
 
 
 class Held(NamedTuple):
@@ -180,21 +184,25 @@ def dot(rows, k, n, weight, vector, at, like):
     return number
 
 
-@helper
-def gather(active, first, b, at, later, number, held):
-    """Add to G of the neurons of a tile whose bits are set, from recurrence and from above."""
-    n, above = held.neurons, held.above
+@inlined
+def collected(given, active, first, neurons, n, weight, rows, vector, at, scratch):
+    """G plus W^T times n numbers of a vector, in the lanes of a tile whose bits are set.
+
+    Where these are few, one by one; the tile is one of a layer of so many `neurons`.
+    """
+    if count_of(active) * (n // 32 + 12) > n:
+        total, row = given - given, rest(rows, n * first)
+        for c in range(n):
+            own = get(row, c * width_of(given), given)
+            total = total + full_like(given, vector[at + c]) * own
+        return where(mask_of(active, given), given + total, given)
+    put(scratch, first, given)
     while active != 0:
         i = lowest(active)
         active = active ^ (np.int64(1) << i)
         k = first + i
-        total = held.given[k]
-        if held.kind.recurrent:
-            total += dot(n, k, n, held.own.again, held.q, later, number)
-        if above.neurons and not (held.drops and above.passes[b * n + k] == 0):
-            place = at * above.neurons
-            total += dot(n, k, above.neurons, above.weight, above.current, place, number)
-        held.given[k] = total
+        scratch[k] = scratch[k] + dot(neurons, k, n, weight, vector, at, scratch[k])
+    return get(scratch, first, given)
 
 
 @helper
@@ -206,7 +214,7 @@ def step_tile(first, zero, b, t, at, now, later, e, end, start, stop, each, weig
     at `later`.
     """
     n, kind, word = held.neurons, held.kind, first // WORD
-    stride, words = padded(n), (n + WORD - 1) // WORD
+    stride, words, n_own = padded(n), (n + WORD - 1) // WORD, min(width_of(zero), n - first)
     one, small = full_like(zero, 1), full_like(zero, held.small)
     beta, theta = get(held.own.beta, first, zero), get(held.own.theta, first, zero)
     u = get(held.u, at * stride + first, zero)
@@ -234,12 +242,19 @@ def step_tile(first, zero, b, t, at, now, later, e, end, start, stop, each, weig
     if held.through and kind.resets:
         lost = q * (u if kind.to_zero else theta)
         given = given - (beta * lost if kind.early else lost)
-    if kind.recurrent or held.above.neurons:
-        active = bits_of(slope > zero)
-        if active != 0:
-            put(held.given, first, given)
-            gather(active, first, b, at, later, held.small, held)
-            given = get(held.given, first, zero)
+    active, above = bits_of(slope > zero), held.above
+    if kind.recurrent:
+        given = collected(
+            given, active, first, n, n, held.own.again, held.own.rows, held.q, later, held.given
+        )
+    if above.neurons:
+        if held.drops:
+            let = get_part(above.passes, b * n + first, n_own, zero)
+            active = active & bits_of(let > full_like(let, 0))
+        given = collected(
+            given, active, first, n, above.neurons, above.weight, above.rows, above.current,
+            at * above.neurons, held.given,
+        )  # fmt: skip
     if kind.recurrent and start < stop:
         row = rest(held.drecurrent, n * first)
         scatter(q, start, stop, held.spikes, held.values, False, row)
@@ -260,7 +275,6 @@ def step_tile(first, zero, b, t, at, now, later, e, end, start, stop, each, weig
         row = rest(held.dweight, held.inputs * first)
         scatter(q, e, end, held.events, held.values, held.has_values, row)
     if held.keeps:
-        n_own = min(width_of(zero), n - first)
         put_part(held.current, at * n + first, n_own, get(held.own.scale, first, zero) * q)
 
     u_before, fired_before = zero, zero > zero
@@ -325,6 +339,7 @@ def spike_backward(share, shares, rows, network, neurons, spikes, rule, found, t
         span(neurons.a),
         span(neurons.b),
         span(again.weight),
+        span(rule.recurrent),
     )
     given_above = rule.above
     above = Above(
@@ -333,6 +348,7 @@ def spike_backward(share, shares, rows, network, neurons, spikes, rule, found, t
         span(given_above.current),
         given_above.neurons,
         span(given_above.weight),
+        span(given_above.rows),
         span(given_above.passes),
     )
     held = Held(

@@ -79,6 +79,14 @@ class Gradients(NamedTuple):
     current: Any  #: dL/dI (batch, steps, neurons), or empty
 
 
+def packed_plainly(matrix: Any, dtype: Any) -> Any:
+    """A matrix (rows, neurons) tile by tile, as it is."""
+    rows, neurons = matrix.shape
+    packed = packing.aligned(rows * packing.whole_tiles(neurons), dtype)
+    packing.pack_matrix(matrix, np.ones(neurons, dtype), True, packed)
+    return packed
+
+
 class FromReadout(NamedTuple):
     """What comes down from a readout, whose logits weigh each spike by its step alone."""
 
@@ -92,7 +100,7 @@ class FromReadout(NamedTuple):
         direct[:, :neurons] = self.spike
         profile = contiguous(self.profile, dtype)
         return spiking_gradients.Above(
-            direct.reshape(-1), profile, nothing, 0, nothing, np.empty(0, np.uint8)
+            direct.reshape(-1), profile, nothing, 0, nothing, nothing, np.empty(0, np.uint8)
         )
 
 
@@ -106,13 +114,12 @@ class FromLayer(NamedTuple):
     def laid_out(self, neurons: int, dtype: Any) -> spiking_gradients.Above:
         """As the kernel reads it."""
         above = len(self.weight)
-        weight = packing.aligned(neurons * packing.whole_tiles(above), dtype)
-        packing.pack_matrix(self.weight.T, np.ones(above, dtype), True, weight)
+        weight, rows = (packed_plainly(w, dtype) for w in (self.weight.T, self.weight))
         nothing, passes = np.empty(0, dtype), np.empty(0, np.uint8)
         if self.passes is not None:
             passes = contiguous(self.passes, np.bool_).view(np.uint8).reshape(-1)
         current = contiguous(self.current, dtype).reshape(-1)
-        return spiking_gradients.Above(nothing, nothing, current, above, weight, passes)
+        return spiking_gradients.Above(nothing, nothing, current, above, weight, rows, passes)
 
 
 def prepared(given: Parameters, *, factor: float = 1.0) -> Prepared:
@@ -230,13 +237,15 @@ def backward(
     """
     network, neurons, dtype = layer.network, layer.size, layer.network.weight.dtype
     batch, steps = rows.indptr.shape[0], rows.indptr.shape[1] - 1
-    nothing = np.empty(0, dtype)
+    nothing, given = np.empty(0, dtype), layer.parameters
+    scale = network.scale[:neurons, None]
     count, latency = (nothing, nothing) if activity is None else activity
     rule = spiking_gradients.Rule(
         float(surrogate.slope),
         float(surrogate.support),
         bool(surrogate.through),
         above.laid_out(neurons, dtype),
+        nothing if given.recurrent is None else packed_plainly(given.recurrent * scale, dtype),
         contiguous(count, dtype),
         contiguous(latency, dtype),
     )

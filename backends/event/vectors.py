@@ -284,6 +284,20 @@ def lowest(bits):
 
 
 @intrinsic
+def _count_of(typing, bits):
+    def codegen(context, builder, signature, args):
+        return builder.ctpop(context.cast(builder, args[0], bits, types.int64))
+
+    return types.int64(types.unliteral(bits)), codegen
+
+
+@emitted_by(_count_of)
+def count_of(bits):
+    """How many bits are set."""
+    return np.bitwise_count(bits.view(np.uint64))
+
+
+@intrinsic
 def _total_of(typing, x):
     def codegen(context, builder, signature, args):
         scalar = args[0].type.element

@@ -96,6 +96,7 @@ def _events(path: Path, n_inputs: int, coding: Coding) -> Events:
         dt=coding.dt,
         n_neurons=n_inputs,
         n_steps=coding.n_steps,
+        binary=coding.binary,
     )
     silent = [i for i, part in enumerate(events) if not part.n_events]
     if silent:

@@ -39,6 +39,7 @@ class Coding:
     n_steps: int
     dt: float  #: ms
     merge_polarities: bool
+    binary: bool
     dataset: str | None
 
 
@@ -60,6 +61,7 @@ def coding_of(arguments: argparse.Namespace, network: Network, path: Path) -> Co
             ),
             dt=positive("dt", recipe.get("dt", network.dt), "ms"),
             merge_polarities=bool(recipe.get("merge_polarities", True)),
+            binary=bool(recipe.get("binary", True)),
             dataset=recipe.get("dataset"),
         )
     except ValueError as error:

@@ -43,7 +43,7 @@ def _run(arguments: argparse.Namespace) -> dict[str, Any]:
         raise ValueError(f"no recipe.json beside {path} names a data set: name one")
     data_set = named_set(name)
     root = None if arguments.root is None else as_path(arguments.root, "--root")
-    binning = Binning(coding.dt, coding.n_steps, coding.merge_polarities)
+    binning = Binning(coding.dt, coding.n_steps, coding.merge_polarities, coding.binary)
     x, labels = data_set.read(arguments.split, root, binning)
     if data_set.kind == "images":
         x = encoded(x, coding)

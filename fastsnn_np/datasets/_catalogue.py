@@ -20,6 +20,7 @@ class Binning(NamedTuple):
     dt: float  #: ms
     n_steps: int
     merge_polarities: bool
+    binary: bool  #: whether the events of a channel in one step count as one
 
 
 @dataclass(frozen=True)
@@ -77,11 +78,12 @@ def _read_nmnist(split: Split, root: Root, binning: Binning) -> tuple[Any, Any]:
         dt=binning.dt,
         n_steps=binning.n_steps,
         polarities="merged" if binning.merge_polarities else "both",
+        binary=binning.binary,
     )
 
 
 def _read_shd(split: Split, root: Root, binning: Binning) -> tuple[Any, Any]:
-    return _shd.shd(split, root=root, dt=binning.dt, n_steps=binning.n_steps)
+    return _shd.shd(split, root=root, dt=binning.dt, n_steps=binning.n_steps, binary=binning.binary)
 
 
 def _shd_speakers(root: Root) -> Any:

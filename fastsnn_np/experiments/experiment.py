@@ -17,10 +17,10 @@ import torch
 from lightning.pytorch.utilities import rank_zero_only
 
 from .. import metrics
-from .._checks import whole
+from .._checks import flag, whole
 from .._forward import forward
 from .._namespace import to_numpy
-from .._storage import replacing
+from .._storage import as_folder, replacing
 from ..torch._model import Model
 from ..torch.fast_snn import FastSNN
 from ..torch.training import Batches, ClassifierOptions, History, fit
@@ -85,10 +85,11 @@ def run_experiment(
         If `resume` is True and that run was made with another recipe or seed, or the seed is
         negative. A run with a constant learning rate may be given more epochs.
     """
-    seed = whole("seed", seed, at_least=0)
+    seed = whole("seed", seed, at_least=0, below=2**63)
+    resume, progress = flag("resume", resume), flag("progress", progress)
     if threads is not None:
         _set_threads(threads)
-    out = Path(out)
+    out = as_folder(out, "out")
     first = rank_zero_only.rank == 0  # type: ignore[attr-defined]  # Lightning sets it
     try:
         with locked(out) if first else nullcontext():

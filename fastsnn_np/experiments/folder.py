@@ -13,7 +13,8 @@ from filelock import FileLock, Timeout
 
 from .._storage import replacing
 from ..torch.training.checkpoint import CHECKPOINTS, last_checkpoint
-from .model import RECIPE
+from .model import BESIDE, RECIPE
+from .recipe import DEFAULTS, check_keys
 
 SUMMARY = "summary.json"
 _LEFTOVER = re.compile(r"\.(.+)\.[a-z0-9_]{8}")  # the temporary names of `replacing`
@@ -72,15 +73,28 @@ def check_unmixed(out: Path, identity: dict[str, Any], resume: bool) -> None:
             f"{out} holds a run already: continue it with resume (--resume), or choose another "
             "folder"
         )
-    before = read_json(path)
+    before = _read_identity(path)
     changed = [key for key in identity if identity[key] != before.get(key)]
     if changed == ["epochs"]:
-        _check_epochs(out, before.get("epochs"), identity)
+        _check_epochs(out, before["epochs"], identity)
     elif changed:
         raise ValueError(
             f"{out} was started with another recipe: "
             + ", ".join(f"{key} {before.get(key)!r}, now {identity[key]!r}" for key in changed)
         )
+
+
+def _read_identity(path: Path) -> dict[str, Any]:
+    """Recipe and seed of a run; what was no key yet when it began has its default.
+
+    Raises
+    ------
+    ValueError
+        If the file is damaged, or of a newer version with further keys.
+    """
+    before = read_json(path)
+    check_keys((key for key in before if key not in BESIDE), where=f" in {path}")
+    return {**DEFAULTS, **before}
 
 
 def _check_epochs(out: Path, before: Any, identity: dict[str, Any]) -> None:

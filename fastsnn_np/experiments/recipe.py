@@ -2,36 +2,53 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 import tomllib
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import MISSING, asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
-from .._checks import fraction, not_negative, positive, whole
+from .._checks import fraction, nearest, not_negative, positive, whole
 from .._decay import InputScale
+from .._kinds import Adaptation, Reset, ResetAt
 from .._layer import ReadoutKind
 from ..datasets._catalogue import DATA_SETS, DataSet
 from ..torch.functional import Gradient, SurrogateName
 from ..torch.training.classifier import Schedule
 
 Encoding = Literal["latency", "linear_latency", "events"]
-ModelName = Literal["fast", "standard"]
+ModelName = Literal["fast", "standard", "spiking"]
 
 _FOLDER = Path(__file__).parent / "recipes"
 _COUNTS = ("n_steps", "epochs", "batch_size")
-_POSITIVE = ("dt", "tau", "tau_readout", "slope", "learning_rate")
-_FRACTIONS = ("dropout", "flip", "drop", "label_smoothing", "validation_fraction")
+_POSITIVE = ("dt", "tau", "tau_readout", "tau_adaptation", "slope", "learning_rate")
+_FRACTIONS = ("dropout", "flip", "drop", "blend", "label_smoothing", "validation_fraction")
 _NOT_NEGATIVE = (
     "weight_decay",
     "gradient_clip",
     "patience",
+    "tau_weight",
+    "support",
+    "refractory",
+    "validation_fold",
     "shift",
+    "shift_time",
     "jitter",
     "count_penalty",
     "latency_penalty",
 )
+#: what keys are for neurons that fire again and again, and what keys for all others
+_SPIKING = (
+    "adaptation",
+    "recurrent",
+    "reset",
+    "reset_at",
+    "refractory",
+    "tau_adaptation",
+    "tau_weight",
+    "support",
+)
+_NOT_SPIKING = ("readout", "gradient", "surrogate")
 
 
 @dataclass(frozen=True)
@@ -49,7 +66,8 @@ class Recipe:
     n_steps: int = 100
     dt: float = 1.0  #: ms
     merge_polarities: bool = True  #: n-mnist: 1,156 input channels, as in the paper, or 2,312
-    model: ModelName = "fast"
+    binary: bool = True  #: recordings: whether the events of a channel in one step count as one
+    model: ModelName = "fast"  #: `FastSNN`, `StandardSNN` or `SpikingSNN`
     hidden: tuple[int, ...] = (200,)
     tau: float = 10.0  #: ms
     tau_readout: float = 20.0  #: ms
@@ -59,6 +77,15 @@ class Recipe:
     gradient: Gradient = "straight_through"
     slope: float = 10.0
     surrogate: SurrogateName = "fast_sigmoid"
+    # neurons of model = "spiking", see `Neuron` and `SpikingLIF`
+    adaptation: Adaptation = "none"
+    recurrent: bool = False
+    reset: Reset = "subtract"
+    reset_at: ResetAt = "after decay"
+    refractory: int = 0
+    tau_adaptation: float = 100.0  #: ms
+    tau_weight: float = 0.0  #: ms, see `WeightedReadout`; 0 for a sum without weights
+    support: float = 0.0  #: of the surrogate; 0 for all of it
     dropout: float = 0.0
     epochs: int = 20
     batch_size: int = 128
@@ -69,6 +96,7 @@ class Recipe:
     #: share of the training data (of its groups, such as speakers, where there are some) to hold
     #: out: epochs are evaluated on it, and not on the test data
     validation_fraction: float = 0.0
+    validation_fold: int = 0  #: which of the shares of that size is held out
     #: epochs without a better validation accuracy before it stops, with the weights of the best
     #: one; 0 for never
     patience: int = 0
@@ -78,6 +106,8 @@ class Recipe:
     count_penalty: float = 0.0
     latency_penalty: float = 0.0
     shift: int = 0  #: augmentation: pixels an image, or channels a recording, is moved by, at most
+    shift_time: int = 0  #: augmentation: steps a sample is moved by, at most
+    blend: float = 0.0  #: augmentation: probability that a recording is blended with another one
     flip: float = 0.0  #: augmentation: probability that an image is mirrored, left to right
     jitter: int = 0  #: augmentation: steps a spike is moved by, at most
     drop: float = 0.0  #: augmentation: fraction of silenced channels
@@ -87,9 +117,7 @@ class Recipe:
         for field in fields(self):
             value = getattr(self, field.name)
             object.__setattr__(self, field.name, _typed(field.name, value, hints[field.name]))
-        if self.dataset not in DATA_SETS:
-            known = ", ".join(map(repr, DATA_SETS))
-            raise ValueError(f"recipe: dataset must be one of {known}, got {self.dataset!r}")
+        _require("dataset", self.dataset, self.dataset in DATA_SETS, f"one of {_known()}")
         for names, check in (
             (_COUNTS, whole),
             (_POSITIVE, positive),
@@ -98,14 +126,17 @@ class Recipe:
         ):
             for name in names:
                 check(f"recipe: {name}", getattr(self, name))
-        neurons = bool(self.hidden) and all(n >= 1 for n in self.hidden)
-        _require("hidden", self.hidden, neurons, "numbers of neurons")
+        whole("recipe: n_steps", self.n_steps, below=2**31)
+        neurons = bool(self.hidden) and all(1 <= n < 2**31 for n in self.hidden)
+        _require("hidden", self.hidden, neurons, "numbers of neurons, below 2^31")
         if self.patience and not self.validation_fraction:
             raise ValueError(
                 "recipe: patience needs validation data, and the test data must not say when to "
                 "stop: set validation_fraction, such as 0.1"
             )
         images, mirrored = self.data_set.kind == "images", self.data_set.mirrored
+        self._check_kind()
+        _require("blend", self.blend, not (images and self.blend), "0 for images")
         _require("jitter", self.jitter, images or not self.jitter, "0 for recordings")
         _require(
             "flip", self.flip, mirrored or not self.flip, "0 where mirror images are not alike"
@@ -116,6 +147,16 @@ class Recipe:
             (self.encoding != "events") == images,
             "latency or linear_latency for images, events for recordings",
         )
+
+    def _check_kind(self) -> None:
+        """Refuse what is for another kind of model."""
+        spiking = self.model == "spiking"
+        for name in _NOT_SPIKING if spiking else _SPIKING:
+            value, default = getattr(self, name), DEFAULTS[name]
+            kind = f'with model = "{self.model}", which has no choice of it'
+            _require(name, value, value == default, f"{default!r} {kind}")
+        mixed = spiking and self.precision == "bf16-mixed"
+        _require("precision", self.precision, not mixed, "32-true or 64-true on events")
 
     @property
     def data_set(self) -> DataSet:
@@ -131,15 +172,47 @@ class Recipe:
         return asdict(self)
 
 
+#: the value of each key that a recipe may leave out, as JSON has it
+DEFAULTS: dict[str, Any] = {
+    field.name: list(field.default) if isinstance(field.default, tuple) else field.default
+    for field in fields(Recipe)
+    if field.default is not MISSING
+}
+
+
+def recipe_of(content: dict[str, Any], where: str) -> Recipe:
+    """The recipe that a file holds; `where` names the file in errors.
+
+    Raises
+    ------
+    ValueError
+        If a key is unknown or missing, or a value does not fit.
+    """
+    check_keys(content, where=f" in {where}")
+    needed = [field.name for field in fields(Recipe) if field.name not in DEFAULTS]
+    missing = [name for name in needed if name not in content]
+    if missing:
+        raise ValueError(f"{where} is no recipe: it has no {' and no '.join(missing)}")
+    try:
+        return Recipe(**content)
+    except TypeError as error:
+        raise ValueError(f"{where}: {error}") from error
+
+
 def load_recipe(name: str | os.PathLike[str], dataset: str | None = None) -> Recipe:
     """A recipe by name, such as "best" for the data set "shd", or from a TOML file of your own.
 
     Raises
     ------
     ValueError
-        If there is no such recipe, or the file is not TOML, has an unknown key, or is for another
-        data set.
+        If there is no such data set or recipe, or the file is not TOML, has an unknown key, or is
+        for another data set.
     """
+    if dataset is not None and dataset not in DATA_SETS:
+        raise ValueError(
+            f"no data set {dataset!r}; did you mean {nearest(str(dataset), DATA_SETS)!r}? "
+            f"There are {_known()}"
+        )
     known = {path.stem: path for path in sorted(_FOLDER.glob("*.toml"))}
     path = known.get(f"{dataset}-{name}") if dataset else None
     path = path or (Path(name) if str(name).endswith(".toml") else None)
@@ -150,11 +223,7 @@ def load_recipe(name: str | os.PathLike[str], dataset: str | None = None) -> Rec
         content = tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"{path} is no TOML file: {error}") from error
-    check_keys(content, where=f" in {path.name}")
-    try:
-        recipe = Recipe(**content)
-    except TypeError as error:
-        raise ValueError(f"{path.name}: {error}") from error
+    recipe = recipe_of(content, path.name)
     if dataset not in (None, recipe.dataset):
         raise ValueError(f"{path.name} is a recipe for {recipe.dataset!r}, not for {dataset!r}")
     return recipe
@@ -165,7 +234,7 @@ def parse_changes(settings: list[str]) -> dict[str, Any]:
     changes = {}
     for setting in settings:
         key, equals, text = setting.partition("=")
-        if not equals:
+        if not (equals and key.strip()):
             raise ValueError(f"--set wants key=value, got {setting!r}")
         try:
             changes[key.strip()] = tomllib.loads(f"value = {text}")["value"]
@@ -180,8 +249,14 @@ def check_keys(given: Any, where: str = "") -> None:
     known = [field.name for field in fields(Recipe)]
     for key in given:
         if key not in known:
-            nearest = difflib.get_close_matches(key, known, 1, 0.0)[0]
-            raise ValueError(f"no recipe key {key!r}{where}; did you mean {nearest!r}?")
+            raise ValueError(f"no recipe key {key!r}{where}; did you mean {nearest(key, known)!r}?")
+
+
+def _known() -> str:
+    return ", ".join(map(repr, DATA_SETS))
+
+
+_WANTED = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
 
 
 def _typed(name: str, value: Any, hint: Any) -> Any:
@@ -199,7 +274,7 @@ def _typed(name: str, value: Any, hint: Any) -> Any:
         return float(value)
     elif type(value) is hint:
         return value
-    wanted = "a list of whole numbers" if get_origin(hint) is tuple else hint.__name__
+    wanted = "a list of whole numbers" if get_origin(hint) is tuple else _WANTED[hint]
     raise TypeError(f"recipe: {name} must be {wanted}, got {value!r}")
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
 from torch import Tensor, nn
+from torch.nn.utils import prune
 
 from .._checks import fraction, is_whole, positive
 from ..spikes import Events, SpikeTimes, shape_of
@@ -34,6 +35,7 @@ class Model(SavedWhole):
         "dropout": fraction,
         "dt": lambda name, value: positive(name, value, "ms"),
     }
+    defaults: ClassVar[Mapping[str, Any]] = {"dt": 1.0, "skip": False, "dropout": 0.0}
     readout: Readout
     dropout: float = 0.0  #: probability that a hidden neuron's spike is dropped in training
     skip: bool = False  #: whether hidden layers pass their inputs on beside their spikes
@@ -74,10 +76,20 @@ class Model(SavedWhole):
     def architecture(self) -> dict[str, Any]:
         """What two models must share for the parameters of one to mean the same in the other."""
         found: dict[str, Any] = {"model": type(self).__name__, "sizes": list(self.sizes)}
-        named = [(f"layers.{i}", layer) for i, layer in enumerate(self.hidden())]
-        for name, part in (*named, ("readout", self.readout)):
+        for name, part in self._named_parts():
             found |= {f"{name}.{key}": value for key, value in part.settings().items()}
         return {**found, "skip": self.skip, "dropout": self.dropout}
+
+    def architecture_defaults(self) -> dict[str, Any]:
+        """What is in an `architecture` where no option was given, by the same names."""
+        found = dict(self.defaults)
+        for name, part in self._named_parts():
+            found |= {f"{name}.{key}": value for key, value in part.defaults.items()}
+        return found
+
+    def _named_parts(self) -> list[tuple[str, LeakyIntegrator]]:
+        named = [(f"layers.{i}", layer) for i, layer in enumerate(self.hidden())]
+        return [*named, ("readout", self.readout)]
 
 
 def checked_sizes(sizes: Any) -> list[int]:
@@ -105,3 +117,12 @@ def _check_chain(parts: list[LeakyIntegrator]) -> None:
     kinds = {f"{part.weight.dtype} on {part.weight.device}" for part in parts}
     if len(kinds) > 1:
         raise ValueError(f"the modules are not alike: {' and '.join(sorted(kinds))}")
+
+
+def has_hooks(model: Model) -> bool:
+    """Whether a layer has hooks that look at what it takes or gives, which pruning does not."""
+    for part in (*model.hidden(), model.readout):
+        before = part._forward_pre_hooks.values()
+        if part._forward_hooks or not all(isinstance(h, prune.BasePruningMethod) for h in before):
+            return True
+    return False

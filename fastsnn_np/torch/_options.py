@@ -15,7 +15,7 @@ from typing import Any, ClassVar, TypedDict, TypeVar, cast
 import torch
 from torch import Tensor, nn
 
-from .._checks import check_option
+from .._checks import check_option, no_option
 from .._decay import InputScale
 from .._kinds import Neuron
 from .._layer import ReadoutKind
@@ -135,9 +135,7 @@ def complete(given: _Options, defaults: _Options, who: str) -> _Options:
     """
     for name in given:
         if name not in defaults:
-            raise TypeError(
-                f"{who} has no option {name!r}; it has {', '.join(map(repr, defaults))}"
-            )
+            raise no_option(who, name, defaults)
     return cast("_Options", {**defaults, **given})
 
 
@@ -145,6 +143,25 @@ def for_readout(hidden: Mapping[str, Any], tau: float, kind: ReadoutKind) -> Rea
     """The options of a readout behind hidden layers that were told `hidden`."""
     shared = {name: value for name, value in hidden.items() if name in _NEURON}
     return cast("ReadoutOptions", {**shared, "tau": tau, "kind": kind})
+
+
+def with_defaults(
+    theirs: Mapping[str, Any], ours: Mapping[str, Any], defaults: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Settings from a file, and the defaults of those that are ours and that it does not name.
+
+    A file lacks what was no option yet when it was written, and its network computed as by the
+    option's default.
+
+    Examples
+    --------
+    >>> with_defaults({"slope": 5.0}, {"slope": 5.0, "skip": True}, {"skip": False})
+    {'slope': 5.0, 'skip': False}
+    """
+    later = [name for name in ours if name in defaults and name not in theirs]
+    found = {**theirs, **{name: defaults[name] for name in later}}
+    nested = [name for name in found.keys() & defaults.keys() if isinstance(found[name], dict)]
+    return found | {name: {**defaults[name], **found[name]} for name in nested}
 
 
 EXTRA_STATE = "_extra_state"  #: Torch's name in a `state_dict` of what is no parameter
@@ -158,6 +175,8 @@ class SavedWhole(nn.Module):
 
     #: what checks a setting, gets its name and value, and gives the value to be kept
     checks: ClassVar[dict[str, Callable[[str, Any], Any]]] = {}
+    #: settings, as `meaning` has them, of a module to which no option was given
+    defaults: ClassVar[Mapping[str, Any]] = {}
 
     def meaning(self) -> dict[str, Any]:
         """What gives the parameters their meaning, by name, of kinds that JSON has."""
@@ -184,7 +203,8 @@ class SavedWhole(nn.Module):
     def compare(self, state: Any, where: str) -> None:
         """Refuse parameters that would mean something else here; `where` is the module's name."""
         try:
-            theirs, ours = json.loads(bytes(state.tolist())), self.meaning()
+            ours = self.meaning()
+            theirs = with_defaults(json.loads(bytes(state.tolist())), ours, self.defaults)
             other = [k for k in {**theirs, **ours} if theirs.get(k) != ours.get(k)]
         except (AttributeError, TypeError, ValueError, RecursionError) as error:
             raise ValueError(f"the settings of {where} are damaged: {error}") from error

@@ -8,7 +8,6 @@ from typing import Any, ClassVar, Literal, Self, Unpack, cast
 
 import torch
 from torch import Tensor
-from torch.nn.utils import prune
 
 from .. import network as _network
 from .._checks import check_neurons, check_time_axis
@@ -17,7 +16,7 @@ from .._forward._choice import cannot_event
 from .._layer import ReadoutKind
 from ..spikes import Events, SpikeTimes
 from . import spike_times
-from ._model import Model, checked_sizes
+from ._model import Model, checked_sizes, has_hooks
 from ._options import FAST, FastOptions, GradientOptions, complete, for_readout, one_of
 from .functional import handed_down, scale_gradient
 from .modules import Activity, DropoutMask, FastLIF, Readout, as_dense
@@ -197,7 +196,7 @@ class FastSNN(Model):
         if self._uses_events(x, return_spikes):
             logits, activities = self._by_events(x, masks, return_activity)
             return (logits, activities) if return_activity else logits
-        if isinstance(x, Tensor) or return_spikes or self.skip or self._has_hooks():
+        if isinstance(x, Tensor) or return_spikes or self.skip or has_hooks(self):
             return self._densely(x, masks, return_spikes, return_activity)
         self._renew_pruned()
         last = len(self.layers) - 1
@@ -210,9 +209,6 @@ class FastSNN(Model):
         for part in (*self.hidden(), self.readout):
             for hook in part._forward_pre_hooks.values():
                 hook(part, ())
-
-    def _has_hooks(self) -> bool:
-        return any(map(_has_hooks, (*self.hidden(), self.readout)))
 
     def _densely(
         self,
@@ -243,7 +239,7 @@ class FastSNN(Model):
             obstacle: str | None = "it does not return spikes"
         elif self.skip:
             obstacle = "it has no skip connections"
-        elif self._has_hooks():
+        elif has_hooks(self):
             obstacle = "it does not call the hooks of layers"
         elif any(layer.surrogate != "fast_sigmoid" for layer in self.hidden()):
             obstacle = "its surrogate is the fast sigmoid"
@@ -325,10 +321,3 @@ class FastSNN(Model):
         ]
         last = Readout.from_readout(network.readout, learn_beta=learn_beta, device=device)
         return cls.from_modules([*hidden, last], dt=network.dt, engine=engine)
-
-
-def _has_hooks(part: FastLIF | Readout) -> bool:
-    """Whether a module has hooks that look at what it takes or gives, which pruning does not."""
-    before = part._forward_pre_hooks.values()
-    pruned = all(isinstance(hook, prune.BasePruningMethod) for hook in before)
-    return bool(part._forward_hooks) or not pruned

@@ -77,6 +77,7 @@ class LeakyIntegrator(SavedWhole):
         "surrogate": lambda name, value: check_surrogate(value),
         "kind": one_of(ReadoutKind),
     }
+    defaults: ClassVar[Mapping[str, Any]] = FAST
 
     def __init__(self, n_inputs: int, n_neurons: int, options: NeuronOptions) -> None:
         super().__init__()
@@ -300,6 +301,8 @@ class Readout(LeakyIntegrator):
     n_inputs, n_neurons, tau, dt, bias, learn_beta, share_beta, input_scale, device, dtype
         As in `FastLIF`, but that tau is 20 ms unless given.
     """
+
+    defaults: ClassVar[Mapping[str, Any]] = READOUT
 
     def __init__(self, n_inputs: int, n_neurons: int, **options: Unpack[ReadoutOptions]) -> None:
         options = complete(options, READOUT, type(self).__name__)

@@ -7,7 +7,7 @@ Torch differentiates, and ``spiking`` has the network by the event engine.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from typing import Any, ClassVar, Self, Unpack
 
@@ -19,9 +19,11 @@ from .. import network as _network
 from .._checks import flag, is_number, positive
 from .._decay import beta_from_tau
 from .._kinds import Neuron
+from ..backends.event.spiking_layers import Surrogate
 from ._options import READOUT, SPIKING, ReadoutOptions, SpikingOptions, complete
 from .functional import spike, surrogate_derivative
 from .modules import Clamped, LeakyIntegrator, Readout
+from .spiking_events import Layer
 
 _LARGEST_A = 0.1  # a learnt coupling is clamped to what is far from unstable
 
@@ -60,6 +62,7 @@ class SpikingLIF(LeakyIntegrator):
         "support": lambda name, value: _above_0(name, value),
         "detach_reset": flag,
     }
+    defaults: ClassVar[Mapping[str, Any]] = {**SPIKING, "neuron": asdict(SPIKING["neuron"])}
 
     def __init__(self, n_inputs: int, n_neurons: int, **options: Unpack[SpikingOptions]) -> None:
         options = complete(options, SPIKING, type(self).__name__)
@@ -140,6 +143,18 @@ class SpikingLIF(LeakyIntegrator):
             return torch.zeros_like(u)
         return u * spikes if self.neuron.reset == "zero" else self.threshold * spikes
 
+    def for_events(self) -> Layer:
+        """The layer as the event engine takes it."""
+        surrogate = Surrogate(self.slope, self.support, not self.detach_reset)
+        parameters = (self.weight, self.bias, self.clamped_beta(), self.recurrent)
+        return Layer(
+            self.neuron,
+            self.threshold,
+            self.input_scale,
+            surrogate,
+            (*parameters, *self.adaptation()),
+        )
+
     def settings(self) -> dict[str, Any]:
         return {
             **super().settings(),
@@ -165,6 +180,13 @@ class WeightedReadout(Readout):
     n_inputs, n_neurons, tau, dt, bias, input_scale, device, dtype
         As in `Readout`.
     """
+
+    defaults: ClassVar[Mapping[str, Any]] = {
+        **READOUT,
+        "input_scale": "normalised",
+        "share_beta": True,
+        "gamma": 1.0,
+    }
 
     def __init__(
         self,

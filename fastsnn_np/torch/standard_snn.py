@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, Unpack
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ClassVar, Unpack
 
 import torch
 from torch import Tensor
 
 from .. import network as _network
+from .._checks import check_neurons
+from .._engine import EngineName
+from .._forward._choice import cannot_event
+from .._kinds import Neuron
 from .._layer import ReadoutKind
-from ..spikes import Events, SpikeTimes
-from ._model import Model, checked_sizes
-from ._options import STANDARD, StandardOptions, complete, for_readout
+from ..backends.event.spiking_layers import Surrogate
+from ..spikes import Events, SpikeTimes, shape_of
+from . import spiking_events
+from ._model import Model, checked_sizes, has_hooks
+from ._options import STANDARD, StandardOptions, complete, for_readout, one_of
+from .event import obstacle_of
 from .functional import spike
 from .modules import Activity, LeakyIntegrator, Readout, as_dense, name_of
+from .spiking_events import Layer, Potential
+
+_NEURON = Neuron("always", reset="subtract", reset_at="after decay")  # eq. 2
 
 
 class StandardLIF(LeakyIntegrator):
@@ -42,6 +52,8 @@ class StandardLIF(LeakyIntegrator):
     >>> StandardLIF(3, 2)(torch.ones(1, 3, 5)).shape
     torch.Size([1, 2, 5])
     """
+
+    defaults: ClassVar[Mapping[str, Any]] = STANDARD
 
     def __init__(self, n_inputs: int, n_neurons: int, **options: Unpack[StandardOptions]) -> None:
         options = complete(options, STANDARD, type(self).__name__)
@@ -83,6 +95,16 @@ class StandardLIF(LeakyIntegrator):
             spikes.append(s)
         return spikes
 
+    def for_events(self) -> Layer:
+        """The layer as the event engine takes it."""
+        return Layer(
+            _NEURON,
+            self.threshold,
+            self.input_scale,
+            Surrogate(self.slope, through=not self.detach_reset),
+            (self.weight, self.bias, self.clamped_beta(), None, None, None, None),
+        )
+
     def settings(self) -> dict[str, Any]:
         return {
             **super().settings(),
@@ -104,6 +126,11 @@ class StandardSNN(Model):
     tau_readout : float
         Time constant of the readout in ms.
     readout : {"max", "sum"}
+    engine : {"auto", "dense", "event"}
+        "event" computes on the events, on the CPU, at a cost that follows the spikes; "dense" one
+        step after another on tensors of any device. "auto" takes the event engine for `SpikeTimes`
+        and `Events` where it can, and the loop otherwise. Spikes and gradients are the same but for
+        rounding.
     tau, dt, bias, learn_beta, share_beta, threshold, input_scale, slope, surrogate, detach_reset,
     single_spike, device, dtype
         As in `StandardLIF`, for every hidden layer; and for the readout what it has of them, but
@@ -115,12 +142,18 @@ class StandardSNN(Model):
     torch.Size([5, 10])
     """
 
+    checks: ClassVar[dict[str, Callable[[str, Any], Any]]] = {
+        **Model.checks,
+        "engine": one_of(EngineName),
+    }
+
     def __init__(
         self,
         sizes: Sequence[int],
         *,
         tau_readout: float = _network.TAU_READOUT,
         readout: ReadoutKind = "max",
+        engine: EngineName = "auto",
         **options: Unpack[StandardOptions],
     ) -> None:
         options = complete(options, STANDARD, type(self).__name__)
@@ -131,17 +164,48 @@ class StandardSNN(Model):
         ]
         last = Readout(*sizes[-2:], **for_readout(options, tau_readout, readout))
         super().__init__(hidden, last, options["dt"])
+        self.engine = engine
 
     def forward(self, x: Tensor | SpikeTimes | Events, *, return_activity: bool = False) -> Any:
         """Logits (batch, classes) of inputs (batch, inputs, time), dense or sparse.
 
         With ``return_activity=True`` also an `Activity` of each hidden layer.
         """
-        spikes = as_dense(x, self.readout.weight)
-        activities = []
+        inputs = x.shape[-2] if isinstance(x, Tensor) else shape_of(x).neurons
+        check_neurons(inputs, self.sizes[0], "the model")
+        run = self._by_events if self._uses_events(x) else self._densely
+        if run == self._by_events and torch.compiler.is_compiling():
+            run = torch.compiler.disable(run)  # Dynamo knows neither kernels nor sparse forms
+        logits, activities = run(x, return_activity)
+        return (logits, activities) if return_activity else logits
+
+    def _densely(self, x: Any, activity: bool) -> tuple[Tensor, list[Activity]]:
+        spikes, activities = as_dense(x, self.readout.weight), []
         for layer in self.layers:
             spikes = layer(spikes)
-            if return_activity:
+            if activity:
                 activities.append(Activity.of(spikes))
-        logits = self.readout(spikes)
-        return (logits, activities) if return_activity else logits
+        return self.readout(spikes), activities
+
+    def _by_events(self, x: Any, activity: bool) -> tuple[Tensor, list[Activity]]:
+        hidden, last = [layer.for_events() for layer in self.hidden()], self.readout
+        end = Potential(last.input_scale, summed=last.kind == "sum")
+        return spiking_events.run(x, hidden, last, end, self.dropout_masks(x), activity)
+
+    def _uses_events(self, x: Any) -> bool:
+        if self.engine == "dense" or (self.engine == "auto" and isinstance(x, Tensor)):
+            return False
+        hidden = self.hidden()
+        if any(layer.single_spike for layer in hidden):
+            obstacle: str | None = "neurons that fire once are those of FastSNN"
+        elif any(layer.surrogate != "fast_sigmoid" for layer in hidden):
+            obstacle = "its surrogate is the fast sigmoid"
+        elif has_hooks(self):
+            obstacle = "it does not call the hooks of layers"
+        elif torch.is_autocast_enabled("cpu"):
+            obstacle = "it computes in the dtype of the weights, without autocast"
+        else:
+            obstacle = obstacle_of(x, self.readout.weight)
+        if obstacle is not None and self.engine == "event":
+            raise ValueError(cannot_event(obstacle))
+        return obstacle is None

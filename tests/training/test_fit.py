@@ -154,6 +154,18 @@ def test_patience_ends_with_the_best_epoch(task, tmp_path):
         assert torch.equal(a, b)
 
 
+def test_an_epoch_that_is_not_evaluated_has_no_accuracy(task):
+    """Neither that of an epoch before, nor the health of its layers."""
+    options = {"epochs": 4, "validation": task, "batch_size": 20}
+    every_other = {"trainer_options": {"check_val_every_n_epoch": 2}}
+    history = fit(FastSNN([12, 9, 2]), *task, **options, **every_other)
+    evaluated = ["validation_accuracy" in record for record in history]
+    assert evaluated == [False, True, False, True]
+    assert "silent.0" in history[1] and "silent.0" not in history[2]
+    ended = fit(FastSNN([12, 9, 2]), *task, **options, trainer_options={"max_steps": 3})
+    assert "loss" in ended[0]
+
+
 def test_gradient_norm_with_accumulated_batches(task):
     options = {"accumulate_grad_batches": 2}
     history = fit(FastSNN([12, 9, 2]), *task, epochs=1, batch_size=20, trainer_options=options)
@@ -184,7 +196,7 @@ def test_precision_clipping_and_early_stopping(task, precision):
 
 @pytest.mark.parametrize("name", ["patience", "callbacks"])
 def test_what_is_a_parameter_of_fit_is_no_option_of_the_trainer(task, name):
-    with pytest.raises(TypeError, match=f"{name} is a parameter of fit: give {name}=..."):
+    with pytest.raises(TypeError, match=f"'{name}', which is a parameter of fit: give {name}="):
         fit(FastSNN([12, 9, 2]), *task, epochs=1, trainer_options={name: 1})
 
 
@@ -210,7 +222,7 @@ def test_bad_options(task):
         ({"weight_decay": -1}, ValueError, "weight_decay must be 0 or more and finite, got -1"),
         ({"label_smoothing": 1}, ValueError, r"label_smoothing must lie in \[0, 1\), got 1"),
         ({"batch_size": 0}, ValueError, "batch_size must be a whole number of at least 1, got 0"),
-        ({"patience": 0.5}, ValueError, "patience must be a whole number of at least 0, got 0.5"),
+        ({"patience": 0.5}, ValueError, "patience must be a whole number of at least 1, got 0.5"),
         ({"momentum": 0.9}, TypeError, "momentum"),
     ]
     for options, error, words in cases:

@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
-from . import core, event, memory, sparse, training, whole
+from . import core, event, memory, sparse, spiking, training, whole
 from .case import Case
 
-CASES = (*core.CASES, *whole.CASES, *event.CASES, *sparse.CASES, *training.CASES, *memory.CASES)
+CASES = (
+    *core.CASES,
+    *whole.CASES,
+    *event.CASES,
+    *sparse.CASES,
+    *spiking.CASES,
+    *training.CASES,
+    *memory.CASES,
+)
 
 
 def case(name: str) -> Case:

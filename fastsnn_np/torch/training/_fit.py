@@ -3,28 +3,45 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 import signal
 import sys
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from operator import itemgetter
 from pathlib import Path
 from typing import Any, Unpack
 
 import lightning.pytorch as pl
 import torch
 
-from ..._checks import whole
+from ..._checks import check_iterable, flag, no_option, not_negative, whole
+from ..._namespace import said
+from ..._storage import as_folder, as_path
 from .._model import Model
 from .callbacks import FiniteGuard, LayerHealth
 from .checkpoint import CHECKPOINTS, last_checkpoint
-from .classifier import Classifier, ClassifierOptions, EvaluatedOn
+from .classifier import CLASSIFIER, Classifier, ClassifierOptions, EvaluatedOn
 from .data import Augment, SpikeData
-from .trainer import make_trainer
+from .trainer import check_processes, make_trainer
 
 History = list[dict[str, float]]
+#: what Lightning's `Trainer` is told by a parameter of `fit`
+_OURS = {
+    "max_epochs": "epochs",
+    "callbacks": "callbacks",
+    "patience": "patience",
+    "enable_checkpointing": "out",
+    "enable_progress_bar": "progress",
+}
+#: what Lightning would take as it is: a negative norm would turn gradients round
+_CHECKS: dict[str, Callable[[str, Any], Any]] = {
+    "gradient_clip_val": not_negative,
+    "accumulate_grad_batches": whole,
+    "devices": check_processes,
+    "default_root_dir": lambda name, value: as_path(value, name),
+}
 TERMINATED = 128 + signal.SIGTERM  #: exit status after SIGTERM
 _log = logging.getLogger("fastsnn_np")
 
@@ -52,7 +69,7 @@ def fit(
 
     Parameters
     ----------
-    model : FastSNN or StandardSNN
+    model : FastSNN, StandardSNN or SpikingSNN
     x : array or tensor (samples, inputs, time), SpikeTimes or Events
     labels : integer array or tensor (samples,)
         0 <= label < classes.
@@ -96,8 +113,8 @@ def fit(
 
     Raises
     ------
-    ValueError, TypeError
-        If labels, inputs or options do not fit, or a checkpoint is of another network or of a run
+    ValueError, TypeError, NotADirectoryError
+        If an argument does not fit, or a checkpoint is of another network or of a run
         with other settings.
     FloatingPointError
         If loss or gradients are no longer finite; it names the layer, the epoch, the step and the
@@ -105,13 +122,17 @@ def fit(
     KeyboardInterrupt
         If the process gets SIGINT; SIGTERM ends it with status 143. The last checkpoint stays.
     """
-    epochs = whole("epochs", epochs)
+    for name in options:
+        if name not in CLASSIFIER:
+            raise no_option("fit", name, [*(fit.__kwdefaults__ or ()), *CLASSIFIER])
+    if not isinstance(model, Model):
+        raise TypeError(f"model must be a FastSNN, StandardSNN or SpikingSNN, got {said(model)}")
+    epochs, seed = whole("epochs", epochs), whole("seed", seed, at_least=0)
+    resume, progress = flag("resume", resume), flag("progress", progress)
+    out = None if out is None else as_folder(out, "out")
     if resume and out is None:
         raise ValueError("resume=True needs out=..., the folder of the run to continue")
-    settings = dict(trainer_options or {})
-    for name in ("patience", "callbacks"):
-        if name in settings:
-            raise TypeError(f"{name} is a parameter of fit: give {name}=..., not trainer_options")
+    callbacks, settings = _callbacks(callbacks), _settings(trainer_options)
     data = SpikeData(
         (x, labels),
         validation,
@@ -122,7 +143,7 @@ def fit(
         augment=augment,
     )
     if patience is not None:
-        patience = whole("patience", patience, at_least=0)
+        patience = whole("patience", patience)
     if patience is not None and (validation is None or evaluated_on == "test"):
         raise ValueError(
             "patience needs validation data that is held out, and the test data must not say when "
@@ -144,7 +165,7 @@ def fit(
             callbacks=[guard, LayerHealth(), *callbacks],
             **settings,
         )
-    folder = None if out is None else Path(out) / CHECKPOINTS
+    folder = None if out is None else out / CHECKPOINTS
     found = last_checkpoint(folder) if resume else None
     with _quiet():
         try:
@@ -173,9 +194,43 @@ def fit(
     return classifier.history
 
 
+def _callbacks(given: Any) -> list[pl.Callback]:
+    check_iterable("callbacks", given, "lightning.pytorch.Callback")
+    callbacks = list(given)
+    for callback in callbacks:
+        if not isinstance(callback, pl.Callback):
+            raise TypeError(
+                f"callbacks must be of lightning.pytorch.Callback, got {said(callback)} among them"
+            )
+    return callbacks
+
+
+def _settings(given: Any) -> dict[str, Any]:
+    """Arguments of Lightning's `Trainer` that it has, and that `fit` has not."""
+    if given is None:
+        return {}
+    if not isinstance(given, Mapping):
+        raise TypeError(f"trainer_options must be a dict, got {said(given)}")
+    known = pl.Trainer.__init__.__annotations__
+    for name in given:
+        if name in _OURS:
+            raise TypeError(
+                f"trainer_options may not hold {name!r}, which is a parameter of fit: "
+                f"give {_OURS[name]}=..."
+            )
+        if name not in known:
+            raise no_option("trainer_options", str(name), known.keys() - _OURS.keys() - {"return"})
+    for name, check in _CHECKS.items():
+        if given.get(name) is not None:
+            check(name, given[name])
+    return dict(given)
+
+
 def _reached(history: History, patience: int | None, key: str) -> str:
     """One line on the epoch that the weights are of: the best one with patience, or the last."""
-    kept = history[-1] if patience is None else max(history, key=itemgetter(key))
+    # a run that goes on may have been begun without validation data
+    best = max(history, key=lambda record: record.get(key, -math.inf))
+    kept = history[-1] if patience is None else best
     names = ("loss", "accuracy", key)
     values = ", ".join(f"{n.replace('_', ' ')} {kept[n]:.4g}" for n in names if n in kept)
     return f"epoch {1 + history.index(kept)} of {len(history)}: {values}"

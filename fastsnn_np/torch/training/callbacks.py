@@ -226,7 +226,8 @@ class MetricsFile(Checkpoint):
         rows = [{"epoch": i, **record} for i, record in enumerate(pl_module.history)]
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with replacing(self.path) as temporary, temporary.open("w", newline="") as file:
-            writer = csv.DictWriter(file, list(rows[0]))
+            # a run that goes on may have more to say of an epoch than at its beginning
+            writer = csv.DictWriter(file, list(dict.fromkeys(k for row in rows for k in row)))
             writer.writeheader()
             writer.writerows(rows)
 

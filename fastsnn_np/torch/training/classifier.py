@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import math
 import os
-from typing import Any, Literal, TypedDict, cast
+from collections.abc import Mapping
+from typing import Any, Literal, TypedDict, Unpack, cast
 
 import lightning.pytorch as pl
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ..._checks import check_option, fraction, not_negative, positive
+from ..._checks import check_option, fraction, not_negative, positive, whole
 from ...spikes import shape_of
 from .._model import Model
-from .._options import with_settings
+from .._options import complete, with_defaults, with_settings
 from .checkpoint import check_parameters, fitted_optimiser
 from .data import Batch, SpikeData, to_device
 
@@ -37,8 +38,18 @@ class ClassifierOptions(TypedDict, total=False):
     label_smoothing: float
 
 
+CLASSIFIER: ClassifierOptions = {
+    "learning_rate": 1e-3,
+    "schedule": "constant",
+    "weight_decay": 0.0,
+    "count_penalty": 0.0,
+    "latency_penalty": 0.0,
+    "label_smoothing": 0.0,
+}
+
+
 class Classifier(pl.LightningModule):
-    """Trains a `FastSNN` or `StandardSNN` by the cross-entropy of its logits (eq. 18 and 19).
+    """Trains a `FastSNN` or its like by the cross-entropy of its logits (eq. 18 and 19).
 
     Logged at the end of every epoch: ``loss``, ``accuracy``, ``gradient_norm``,
     ``learning_rate``, with validation data ``validation_accuracy``, and what the callback
@@ -49,11 +60,12 @@ class Classifier(pl.LightningModule):
     ----------
     model : FastSNN or StandardSNN
     learning_rate : float
-        Step size of the optimiser, Adam.
+        Step size of the optimiser, Adam; 1e-3 unless given.
     schedule : {"constant", "cosine"}
-        How the learning rate goes down over the epochs.
+        How the learning rate goes down over the epochs; "constant" unless given.
     weight_decay : float
-        Decay of the synaptic weights alone: that of beta would shorten the time constants.
+        Decay of the synaptic weights alone: that of beta would shorten the time constants; 0, as
+        each of the following, unless given.
     count_penalty : float
         Added to the loss times the mean spike count per sample, over all hidden layers.
     latency_penalty : float
@@ -73,25 +85,22 @@ class Classifier(pl.LightningModule):
         self,
         model: Model,
         *,
-        learning_rate: float = 1e-3,
-        schedule: Schedule = "constant",
-        weight_decay: float = 0.0,
-        count_penalty: float = 0.0,
-        latency_penalty: float = 0.0,
-        label_smoothing: float = 0.0,
         seed: int = 0,
         evaluated_on: EvaluatedOn = "validation",
+        **options: Unpack[ClassifierOptions],
     ) -> None:
         super().__init__()
-        check_option("schedule", schedule, Schedule)
+        options = complete(options, CLASSIFIER, type(self).__name__)
+        check_option("schedule", options["schedule"], Schedule)
         check_option("evaluated_on", evaluated_on, EvaluatedOn)
         self.evaluated_on = f"{evaluated_on}_accuracy"
-        self.model, self.seed, self.schedule = model, seed, schedule
-        self.learning_rate = positive("learning_rate", learning_rate)
-        self.weight_decay = not_negative("weight_decay", weight_decay)
-        self.count_penalty = not_negative("count_penalty", count_penalty)
-        self.latency_penalty = not_negative("latency_penalty", latency_penalty)
-        self.label_smoothing = fraction("label_smoothing", label_smoothing)
+        self.model, self.seed = model, whole("seed", seed, at_least=0)
+        self.schedule = options["schedule"]
+        self.learning_rate = positive("learning_rate", options["learning_rate"])
+        self.weight_decay = not_negative("weight_decay", options["weight_decay"])
+        self.count_penalty = not_negative("count_penalty", options["count_penalty"])
+        self.latency_penalty = not_negative("latency_penalty", options["latency_penalty"])
+        self.label_smoothing = fraction("label_smoothing", options["label_smoothing"])
         self.history: list[dict[str, float]] = []  #: what was logged in every epoch
         self.health: dict[str, float] = {}  #: what `LayerHealth` has found in this epoch
         self._norms: dict[str, Tensor] | None = None
@@ -149,6 +158,8 @@ class Classifier(pl.LightningModule):
         batches.epoch = self.current_epoch
         self._seen, self._loss, self._right = 0.0, self._zero(), self._zero()
         self._norm, self._updates = self._zero(), 0
+        self._validation_accuracy: float | None = None  # an epoch need not be evaluated
+        self.health = {}
 
     def training_step(self, batch: Batch, step: int) -> dict[str, Any]:
         """The loss, and, now and then, the number of spikes of each neuron, layer by layer."""
@@ -229,7 +240,7 @@ class Classifier(pl.LightningModule):
             "gradient_norm": float(self._norm),
             "learning_rate": self.trainer.optimizers[0].param_groups[0]["lr"],
         }
-        if self.validates:
+        if self._validation_accuracy is not None:
             values[self.evaluated_on] = self._validation_accuracy
         values |= self.health
         shown = {k: v for k, v in values.items() if k in ("loss", "accuracy", self.evaluated_on)}
@@ -258,17 +269,10 @@ class Classifier(pl.LightningModule):
         checkpoint["settings"] = self._settings()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        for key, ours, what in (
-            ("architecture", self.model.architecture(), "another network"),
-            ("settings", self._settings(), "a run with other settings"),
-        ):
-            theirs = checkpoint.get(key) or {}
-            other = [k for k in {**theirs, **ours} if theirs.get(k) != ours.get(k)]
-            if other:
-                raise ValueError(
-                    f"the checkpoint is of {what}: "
-                    + ", ".join(f"{k} {theirs.get(k)}, now {ours.get(k)}" for k in other)
-                )
+        ours, defaults = self.model.architecture(), self.model.architecture_defaults()
+        _check_same("another network", checkpoint.get("architecture"), ours, defaults)
+        ours = self._settings()
+        _check_same("a run with other settings", checkpoint.get("settings"), ours, CLASSIFIER)
         ready = checkpoint["loops"]["fit_loop"]["epoch_progress"]["current"]["ready"]
         if ready - len(checkpoint["history"]) not in (0, 1):
             raise ValueError(
@@ -322,6 +326,17 @@ class Classifier(pl.LightningModule):
         parts = [torch.as_tensor(s, device=self.device).double().reshape(-1) for s in sums]
         summed: Any = self.trainer.strategy.reduce(torch.cat(parts), reduce_op="sum")
         return cast("tuple[Tensor, ...]", summed.split([len(part) for part in parts]))
+
+
+def _check_same(what: str, saved: Any, ours: dict[str, Any], defaults: Mapping[str, Any]) -> None:
+    """Refuse a checkpoint of other settings; one that it does not name had its default."""
+    theirs = with_defaults(saved or {}, ours, defaults)
+    other = [k for k in {**theirs, **ours} if theirs.get(k) != ours.get(k)]
+    if other:
+        raise ValueError(
+            f"the checkpoint is of {what}: "
+            + ", ".join(f"{k} {theirs.get(k)}, now {ours.get(k)}" for k in other)
+        )
 
 
 def _total(norms: dict[str, Tensor]) -> Tensor:

@@ -11,9 +11,11 @@ import torch
 from torch import Tensor
 
 from ..._checks import check_neurons, whole
+from ..._namespace import said
 from ...augment import WithLabels
 from ...backends.torch import asarray
 from ...spikes import Events, SpikeTimes, shape_of
+from ...spikes._shape import Shape
 
 Spikes = Tensor | SpikeTimes | Events
 #: changes a batch: gets it and a NumPy generator, and `labels` if it is `augment.with_labels`
@@ -91,7 +93,22 @@ class Batches:
     def _augmented(self, x: Any, labels: Tensor, entropy: list[int]) -> Any:
         augment: Any = self.augment
         known = {"labels": labels.numpy()} if isinstance(augment, WithLabels) else {}
-        return augment(x, np.random.default_rng(entropy), **known)
+        changed = augment(x, np.random.default_rng(entropy), **known)
+        _check_augmented(changed, shape_of(x))
+        return changed
+
+
+def _check_augmented(x: Any, shape: Shape) -> None:
+    """Refuse another number of samples or neurons than a batch had before, or no spikes at all."""
+    if not isinstance(x, (Tensor, SpikeTimes, Events)):
+        raise TypeError(
+            f"augment must give a tensor, SpikeTimes or Events, as it gets one, got {said(x)}"
+        )
+    if shape_of(x)[:2] != shape[:2]:
+        raise ValueError(
+            f"augment must give as many samples and neurons as it gets, {shape.batch} and "
+            f"{shape.neurons}, got shape {tuple(shape_of(x))}"
+        )
 
 
 def pick(x: Any, samples: Any) -> Any:
@@ -145,9 +162,15 @@ class SpikeData(pl.LightningDataModule):
         augment: Augment | None = None,
     ) -> None:
         super().__init__()
-        self.train = checked(*train, n_inputs, n_classes)
-        self.validation = None if validation is None else checked(*validation, n_inputs, n_classes)
-        self.batch_size, self.seed, self.augment = whole("batch_size", batch_size), seed, augment
+        self.train = checked(*_pair("train", train), n_inputs, n_classes)
+        self.validation = validation
+        if validation is not None:
+            pair = _pair("validation", validation)
+            self.validation = checked(*pair, n_inputs, n_classes, "validation ")
+        if augment is not None and not callable(augment):
+            raise TypeError(f"augment must be a callable or None, got {said(augment)}")
+        self.batch_size = whole("batch_size", batch_size)
+        self.seed, self.augment = whole("seed", seed, at_least=0), augment
 
     def train_dataloader(self) -> Batches:
         return self._batches(self.train, shuffle=True, augment=self.augment)
@@ -168,28 +191,43 @@ class SpikeData(pl.LightningDataModule):
         )
 
 
-def checked(x: Any, labels: Any, n_inputs: int, n_classes: int) -> tuple[Any, Tensor]:
-    """Inputs and int64 labels that fit each other and the model."""
+def _pair(name: str, value: Any) -> tuple[Any, Any]:
+    if not isinstance(value, (tuple, list)) or len(value) != 2:
+        raise TypeError(f"{name} must be a pair (x, labels), got {said(value)}")
+    return value[0], value[1]
+
+
+def checked(x: Any, labels: Any, n_inputs: int, n_classes: int, of: str = "") -> tuple[Any, Tensor]:
+    """Inputs and int64 labels that fit each other and the model; `of` is "validation " or ""."""
     if not isinstance(x, (SpikeTimes, Events)):
-        x = asarray(x)
+        x = _tensor(f"{of}x", x)
     count, neurons, _ = shape_of(x)
     check_neurons(neurons, n_inputs, "the model")
     if isinstance(x, Tensor):
-        _check_finite(x)
-    labels = asarray(labels).cpu()
+        _check_finite(f"{of}x", x)
+    labels = _tensor(f"{of}labels", labels).cpu()
     if tuple(labels.shape) != (count,) or count == 0:
-        raise ValueError(f"{count} samples and labels of shape {tuple(labels.shape)}")
-    if labels.is_floating_point() or not (labels.min() >= 0 and labels.max() < n_classes):
+        raise ValueError(f"{count} {of}samples and labels of shape {tuple(labels.shape)}")
+    real = labels.is_floating_point() or labels.is_complex()
+    if real or not (labels.min() >= 0 and labels.max() < n_classes):
+        got = "" if labels.is_complex() else f" from {labels.min()} to {labels.max()}"
         raise ValueError(
-            f"labels must be integers in 0 ... {n_classes - 1}, "
-            f"got {labels.dtype} from {labels.min()} to {labels.max()}"
+            f"{of}labels must be integers in 0 ... {n_classes - 1}, got {labels.dtype}{got}"
         )
     return x, labels.long()
 
 
-def _check_finite(x: Tensor) -> None:
+def _tensor(name: str, value: Any) -> Tensor:
+    """`value` as a tensor of its own dtype."""
+    try:
+        return asarray(value)
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"{name}: {error}") from error
+
+
+def _check_finite(name: str, x: Tensor) -> None:
     for start in range(0, len(x), 256):  # a slice at a time: x may be most of the memory
         finite = torch.isfinite(x[start : start + 256]).flatten(1).all(1)
         if not finite.all():
             sample = start + int(finite.logical_not().nonzero()[0])
-            raise ValueError(f"x has NaN or infinite values, first in sample {sample}")
+            raise ValueError(f"{name} has NaN or infinite values, first in sample {sample}")

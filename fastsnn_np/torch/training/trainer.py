@@ -11,8 +11,22 @@ import lightning.pytorch as pl
 import torch
 from lightning.pytorch.callbacks import ModelCheckpoint, TQDMProgressBar
 
+from ..._checks import is_whole
 from .callbacks import MetricsFile, Patience
 from .checkpoint import CHECKPOINTS, LAST, SafetensorsIO
+
+_ENOUGH = 16  # processes, on a machine of fewer cores
+
+
+def check_processes(name: str, value: Any) -> Any:
+    """Refuse so many processes that starting them would bring the machine down.
+
+    Lightning starts as many as it is told to. It counts the GPUs, of which there may be more.
+    """
+    most = max(os.cpu_count() or 1, torch.cuda.device_count(), _ENOUGH)
+    if is_whole(value) and value > most:
+        raise ValueError(f"{name} must be at most {most} on this machine, got {value}")
+    return value
 
 
 def make_trainer(
@@ -59,6 +73,6 @@ def make_trainer(
         "num_sanity_val_steps": 0,
         "use_distributed_sampler": False,  # `Batches` shares each batch out itself
         **options,
-        "plugins": [SafetensorsIO(), *options.pop("plugins", ())],
+        "plugins": [SafetensorsIO(), *(options.pop("plugins", None) or ())],
     }
     return pl.Trainer(callbacks=callbacks, **settings)
