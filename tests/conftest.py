@@ -34,7 +34,7 @@ LIBRARIES = {
 }
 #: with --backend=cupy: "real", what is installed, and "standin" where that takes its place
 CUPY: dict[str, Any] = {}
-BACKENDS = ["numpy", "numba", "torch", "strict", "cupy", "jax", "train", "reach"]
+BACKENDS = ["numpy", "numba", "torch", "strict", "cupy", "jax", "train", "reach", "exchange"]
 
 
 SELECTED: list[str] = []  #: the backends that this run is about; all that are installed if empty
@@ -122,6 +122,7 @@ def pytest_configure(config: pytest.Config) -> None:
         "numba": "numba",
         "train": "lightning",
         "reach": "sklearn",
+        "exchange": "nir",
         **dict(LIBRARIES.values()),
     }
     SELECTED[:] = config.getoption("--backend") or []

@@ -166,6 +166,8 @@ def shared(folder):
         "state": state,
         "go_on": lambda **changes: fs.forward(X, NET, state=state(**changes)),
         "made": made_of,
+        "timed": timed,
+        "REAL": made_of([0], [0], values=[0.5]),
         "binned": binned,
         "decide": decide,
         "inside": inside,
@@ -184,6 +186,10 @@ def state(**changes):
 
 def made_of(*arrays, **options):
     return fs.Events.from_arrays(*arrays, **{"n_neurons": 3, "n_steps": 2, **options})
+
+
+def timed(*arrays, **options):
+    return fs.Events.from_times(*arrays, **{"dt": 1.0, **options})
 
 
 def binned(recordings, **options):
