@@ -113,7 +113,7 @@ def shared(folder):
     result = fs.forward(X, NET, return_state=True)
     return {
         **{name: getattr(fs, name) for name in ("Events", "SpikeTimes", "State")},
-        **{name: getattr(fs, name) for name in ("Layer", "Network", "Readout")},
+        **{name: getattr(fs, name) for name in ("Layer", "Network", "Neuron", "Readout")},
         "fs": fs,
         "np": np,
         "agreement": agreement,
@@ -139,6 +139,15 @@ def shared(folder):
         "IDX": np.array([0]),
         "REC": np.array([(5, 1)], [("t", "i8"), ("x", "i2")]),
         "NET": NET,
+        "ALWAYS": fs.Neuron("always"),
+        "MANY": fs.Network(
+            [fs.Layer(NET.layers[0].weight, neuron=fs.Neuron("always"))], NET.readout
+        ),
+        "WEIGHTED": fs.Network(
+            NET.layers, fs.Readout(NET.readout.weight, kind="weighted", gamma=0.98)
+        ),
+        "ALIF": fs.Neuron("always", adaptation="threshold"),
+        "ADLIF": fs.Neuron("always", adaptation="current"),
         "OTHER": fs.Network.random([4, 5, 2], seed=0),
         "DEEP": fs.Network.random([4, 3, 3, 2], seed=0),
         "RUN": fs.prepare(NET, backend="numpy"),
@@ -157,9 +166,12 @@ def shared(folder):
         "state": state,
         "go_on": lambda **changes: fs.forward(X, NET, state=state(**changes)),
         "made": made_of,
+        "timed": timed,
+        "REAL": made_of([0], [0], values=[0.5]),
         "binned": binned,
         "decide": decide,
         "inside": inside,
+        "compared": compared,
         "streamed": lambda chunks: list(fs.stream(NET, chunks, backend="numpy")),
         "batched": lambda batches: list(bulk.forward_iter(NET, batches, backend="numpy")),
     }
@@ -176,6 +188,10 @@ def made_of(*arrays, **options):
     return fs.Events.from_arrays(*arrays, **{"n_neurons": 3, "n_steps": 2, **options})
 
 
+def timed(*arrays, **options):
+    return fs.Events.from_times(*arrays, **{"dt": 1.0, **options})
+
+
 def binned(recordings, **options):
     usual = {"sensor_size": (2, 1), "dt": 1.0, "n_steps": 3, "time_unit": "ms"}
     return datasets.events_from_structured(recordings, **{**usual, **options})
@@ -187,6 +203,10 @@ def decide(x, labels, **options):
 
 def inside(potential, **options):
     return agreement.inside_bound(potential, **{"dtype": np.float32, **options})
+
+
+def compared(*trains, **options):
+    return agreement.spike_trains(*trains, **{"dtype": np.float32, **options})
 
 
 def of_plot():

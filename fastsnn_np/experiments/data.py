@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .. import augment
+from ..datasets._catalogue import Binning, Root
 from ..encoding import latency, linear_latency
 from ..torch.training.data import Augment, pick
-from .data_sets import Binning, Root
 from .recipe import Recipe
 
 

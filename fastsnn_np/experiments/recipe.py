@@ -13,9 +13,9 @@ from .._decay import InputScale
 from .._kinds import Adaptation, Reset, ResetAt
 from .._layer import ReadoutKind
 from .._namespace import said
+from ..datasets._catalogue import DATA_SETS, DataSet
 from ..torch.functional import Gradient, SurrogateName
 from ..torch.training.classifier import Schedule
-from .data_sets import DATA_SETS, DataSet
 
 Encoding = Literal["latency", "linear_latency", "events"]
 ModelName = Literal["fast", "standard", "spiking"]

@@ -69,16 +69,21 @@ class StandardOptions(NeuronOptions, SurrogateOptions, total=False):
     single_spike: bool
 
 
-class SpikingOptions(NeuronOptions, total=False):
+class SpikingGradientOptions(TypedDict, total=False):
+    """The gradient of neurons that fire again and again, see `SpikingLIF`."""
+
+    slope: float
+    support: float
+    detach_reset: bool
+
+
+class SpikingOptions(NeuronOptions, SpikingGradientOptions, total=False):
     """Options of `SpikingLIF`."""
 
     threshold: float
     neuron: Neuron
     recurrent: bool
     tau_adaptation: float  #: ms
-    slope: float
-    support: float
-    detach_reset: bool
 
 
 _NEURON: NeuronOptions = {

@@ -221,7 +221,8 @@ class LeakyIntegrator(SavedWhole):
             module.weight.copy_(weight)
             if module.bias is not None:
                 module.bias.copy_(asarray(part.bias, device))
-            module.beta.copy_(asarray(part.beta, device))
+            beta = asarray(part.beta, device)
+            module.beta.copy_(beta if module.beta.ndim else beta[0])
         return module
 
 
@@ -315,6 +316,11 @@ class FastLIF(LeakyIntegrator):
         for name in options:
             if name not in GradientOptions.__optional_keys__:
                 raise no_option("from_layer", name, GradientOptions.__optional_keys__)
+        if layer.neuron.fires != "once" or layer.delay is not None:
+            raise ValueError(
+                "the neurons of a FastLIF fire once, and have no delays: SpikingLIF.from_layer "
+                "takes those that fire again and again"
+            )
         more = {"threshold": layer.threshold, **options}
         return cls._from_part(layer, learn_beta, device, more)
 

@@ -69,6 +69,8 @@ ROWS = [
     ("fs.forward(X, NET, check_finite=None)", TypeError, "check_finite must be True or.*got None"),
     ("fs.forward(X, NET, progress=2)", TypeError, "progress must be True or False, got 2"),
     ('fs.forward(X, NET, explain="yes")', TypeError, "explain must be True or False, got 'yes'"),
+    ('fs.forward(X, MANY, engine="event", return_state=True)', ValueError, "keeps no states"),
+    ("fs.forward(X, MANY, state=S)", ValueError, "state is that of neurons of another kind"),
     ("fs.forward(X, NET, state=R)", TypeError, "state must be that of a Result, got Result"),
     ("fs.forward(X, NET, state=3)", TypeError, "state must be that of a Result, got int"),
     ('fs.forward(X, NET, state="s")', TypeError, "state must be that of a Result, got str"),

@@ -17,7 +17,7 @@ from ...spikes import shape_of
 from .._model import Model
 from .._options import complete, with_defaults, with_settings
 from .checkpoint import check_parameters, fitted_optimiser
-from .data import Batch, SpikeData, to_device
+from .data import Batch, SpikeData, as_batch, to_device
 
 Schedule = Literal["constant", "cosine"]
 EvaluatedOn = Literal["validation", "test"]
@@ -149,8 +149,10 @@ class Classifier(pl.LightningModule):
         return [p for p in parameters if p.ndim == 2], [p for p in parameters if p.ndim != 2]
 
     def transfer_batch_to_device(
-        self, batch: Batch, device: torch.device, dataloader_idx: int
+        self, batch: Any, device: torch.device, dataloader_idx: int
     ) -> Batch:
+        """A `Batch` there; a pair (x, labels), as any loader gives it, becomes one."""
+        batch = as_batch(batch, self.model.sizes[0], self.model.sizes[-1])
         return Batch(to_device(batch.x, device), batch.labels.to(device), batch.share)
 
     def on_train_epoch_start(self) -> None:
