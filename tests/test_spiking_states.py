@@ -11,7 +11,7 @@ from neurons import KINDS, ONCE, network_of, train_of
 
 import fastsnn_np as fs
 
-CUTS = [0, 1, 2, 19, 20, 45, 60]
+CUTS = [0, 1, 2, 9, 10, 22, 30]
 WHICH = range(0, len(KINDS), 5)  # every reset, place, period and adaptation is among them
 
 
