@@ -29,6 +29,15 @@ PEERS = {
     "jax": ([], "spyx"),
 }
 
+# what is exchanged with whom -> libraries; "nir" is the formats alone
+EXCHANGE_TESTS = ("convert", "exchange", "tonic", "commands", "pages")
+EXCHANGE = {
+    "nir": [],
+    "snntorch": ["snntorch"],
+    "norse": ["norse"],
+    "tonic": ["tonic", "importRosbag", "expelliarmus", "librosa"],  # what its modules import
+}
+
 # name -> what makes this machine compute as another one would
 MACHINES = {
     "haswell": {"OPENBLAS_CORETYPE": "Haswell"},
@@ -192,6 +201,17 @@ def wheel(session: nox.Session) -> None:
     script = Path("tests/wheel_smoke.py").resolve()
     session.chdir(empty)
     session.run("python", str(script))
+
+
+@nox.session
+@nox.parametrize("group", list(EXCHANGE), ids=list(EXCHANGE))
+def exchange(session: nox.Session, group: str) -> None:
+    """Networks from and to NIR, ONNX, snnTorch and Norse, recordings of tonic; a minute each."""
+    install(session, "exchange")
+    if EXCHANGE[group]:
+        session.install(*CONSTRAINTS, "--no-deps", *EXCHANGE[group])
+    tests = [f"tests/test_{name}.py" for name in EXCHANGE_TESTS]
+    run_tests(session, "--backend=exchange", *tests, *session.posargs)
 
 
 @nox.session

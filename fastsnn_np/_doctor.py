@@ -15,7 +15,10 @@ def doctor() -> None:
     known failures the line goes on with what to install. A GPU that is listed has run a kernel and
     computed a product. Call ``fastsnn_np.backends.status(name)`` for the same as data.
     """
+    print(described([backends.status(name) for name in backends.CAPABILITIES]), file=sys.stdout)
+
+
+def described(statuses: list[backends.Status]) -> str:
+    """The same as text."""
     python = f"Python {platform.python_version()}, {platform.system()} {platform.machine()}"
-    print(f"fastsnn_np on {python}", file=sys.stdout)
-    for name in backends.CAPABILITIES:
-        print(f"  {backends.status(name)}")
+    return "\n".join([f"fastsnn_np on {python}", *[f"  {status}" for status in statuses]])

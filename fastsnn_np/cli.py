@@ -1,4 +1,4 @@
-"""``python -m fastsnn_np``: doctor, demo and train."""
+"""``python -m fastsnn_np``: demo and train, and what is in `commands`."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from contextlib import contextmanager
 from typing import Any
 
 from ._checks import whole
-from ._doctor import doctor
 from ._storage import as_folder, as_path
 from ._version import __version__
+from .commands import COMMANDS, add_to
 
 _STATUS = """\
 exit status: 0 done; 1 something failed on the way (memory, disk, a library that is missing, values
@@ -63,8 +63,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(arguments: argparse.Namespace) -> None:
-    if arguments.command == "doctor":
-        doctor()
+    if arguments.command in COMMANDS:
+        print(COMMANDS[arguments.command].report(arguments))
     elif arguments.command == "demo":
         from ._demo import demo
 
@@ -86,7 +86,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"fastsnn_np {__version__}")
     commands = parser.add_subparsers(dest="command", required=True)
-    commands.add_parser("doctor", help="say which backends work here, and why others do not")
+    for command in COMMANDS.values():
+        add_to(commands, command, _STATUS)
     demo = commands.add_parser(
         "demo", help="train on the shipped Fashion-MNIST sample and run every backend on it"
     )

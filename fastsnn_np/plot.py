@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -253,6 +253,8 @@ def _check_names(classes: Any, count: int) -> None:
     if classes is None:
         return
     check_iterable("classes", classes, "names")
+    if not isinstance(classes, Sequence) and np.ndim(classes) != 1:
+        raise TypeError(f"classes must be a sequence of names, got {said(classes)}")
     if len(classes) != count:
         raise ValueError(f"classes must name {count} classes, got {len(classes)} names")
 

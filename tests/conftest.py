@@ -34,7 +34,15 @@ LIBRARIES = {
 }
 #: with --backend=cupy: "real", what is installed, and "standin" where that takes its place
 CUPY: dict[str, Any] = {}
-BACKENDS = ["numpy", "numba", "torch", "strict", "cupy", "jax", "train", "reach"]
+BACKENDS = ["numpy", "numba", "torch", "strict", "cupy", "jax", "train", "reach", "exchange"]
+
+
+SELECTED: list[str] = []  #: the backends that this run is about; all that are installed if empty
+
+
+def examples(most: int) -> int:
+    """Number of random examples: JAX compiles every operation anew for every new shape."""
+    return max(most // 10, 2) if SELECTED == ["jax"] else most
 
 
 @dataclass(frozen=True)
@@ -114,9 +122,11 @@ def pytest_configure(config: pytest.Config) -> None:
         "numba": "numba",
         "train": "lightning",
         "reach": "sklearn",
+        "exchange": "nir",
         **dict(LIBRARIES.values()),
     }
-    for name in config.getoption("--backend") or []:
+    SELECTED[:] = config.getoption("--backend") or []
+    for name in SELECTED:
         try:
             importlib.import_module(modules[name])
         except ImportError as error:

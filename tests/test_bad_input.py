@@ -166,6 +166,8 @@ def shared(folder):
         "state": state,
         "go_on": lambda **changes: fs.forward(X, NET, state=state(**changes)),
         "made": made_of,
+        "timed": timed,
+        "REAL": made_of([0], [0], values=[0.5]),
         "binned": binned,
         "decide": decide,
         "inside": inside,
@@ -184,6 +186,10 @@ def state(**changes):
 
 def made_of(*arrays, **options):
     return fs.Events.from_arrays(*arrays, **{"n_neurons": 3, "n_steps": 2, **options})
+
+
+def timed(*arrays, **options):
+    return fs.Events.from_times(*arrays, **{"dt": 1.0, **options})
 
 
 def binned(recordings, **options):
@@ -210,9 +216,11 @@ def of_plot():
 def of_torch():
     import torch
 
+    from fastsnn_np import experiments
     from fastsnn_np import torch as ft
 
     return {
+        "experiments": experiments,
         **{name: getattr(ft, name) for name in ft.__all__},
         "torch": torch,
         "ft": ft,

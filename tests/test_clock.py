@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from fastsnn_np.datasets import events_from_structured, nmnist, shd
-from fastsnn_np.datasets._recordings import steps_of
+from fastsnn_np.spikes._clock import steps_of
 
 
 def recording(times, dtype=np.int64):

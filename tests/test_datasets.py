@@ -44,7 +44,7 @@ def test_the_shipped_sample():
         assert np.bincount(labels).tolist() == [count] * 10
     assert labels[:4].tolist() == [9, 2, 1, 1]  # as in the original file
     assert len(datasets.FASHION_MNIST_CLASSES) == 10
-    assert "MIT License" in (module._SAMPLE / "LICENSE").read_text()
+    assert "MIT License" in (module.SAMPLE / "LICENSE").read_text()
 
 
 def test_reads_a_folder(folder):

@@ -15,8 +15,9 @@ import pytest
 
 from fastsnn_np import Events
 from fastsnn_np.datasets import _cache, events_from_structured, nmnist, shd, shd_speakers
-from fastsnn_np.datasets._recordings import bin_recordings, steps_of
 from fastsnn_np.datasets._sources import user_cache
+from fastsnn_np.spikes._binning import bin_recordings
+from fastsnn_np.spikes._clock import steps_of
 
 DATA = Path(os.environ.get("FASTSNN_DATA") or os.devnull)
 
@@ -141,7 +142,7 @@ BAD_STRUCTURED = [
     ([RECORDING[["x", "y"]]], {}, ValueError, "no field 't'"),
     ([RECORDING[["t", "x"]]], {"polarities": "both"}, ValueError, "no field 'p'"),
     ([RECORDING], {"polarities": "none"}, ValueError, "'merged' or 'both', got 'none'"),
-    ([RECORDING], {"time_unit": "h"}, ValueError, "one of s, ms, us, ns, got 'h'"),
+    ([RECORDING], {"time_unit": "h"}, ValueError, "one of 's', 'ms', 'us', 'ns', got 'h'"),
     ([RECORDING], {"dt": 0.0}, ValueError, "dt must be positive"),
     ([RECORDING], {"dt": float("nan")}, ValueError, "dt must be positive"),
     ([RECORDING], {"n_steps": 0}, ValueError, "n_steps"),

@@ -227,7 +227,6 @@ def test_the_standard_network_by_events_is_the_loops(readout, detach, scale):
     [
         ({"single_spike": True}, "fire once"),
         ({"surrogate": "arctan"}, "fast sigmoid"),
-        ({"dtype": torch.float16}, "float32 or float64"),
     ],
 )
 def test_what_the_event_engine_does_not_take(options, message):
@@ -235,5 +234,7 @@ def test_what_the_event_engine_does_not_take(options, message):
     x = Events.from_arrays([1], [2], n_neurons=3, n_steps=5)
     with pytest.raises(ValueError, match=message):
         model(x)
+    with pytest.raises(ValueError, match="float32 or float64"):
+        StandardSNN([3, 4, 2], engine="event").half()(x)
     with pytest.raises(ValueError, match="engine must be"):
         StandardSNN([3, 4, 2], engine="fast")

@@ -115,9 +115,9 @@ def forward(
     check_option("engine", engine, EngineName)
     if batch_size is not None:
         batch_size = whole("batch_size", batch_size)
+    options = _options(return_potential, return_state, check_finite, explain)
     if batch_size is not None and (state is not None or return_state):
         raise ValueError("a state belongs to one batch: give no batch_size with it")
-    options = _options(return_potential, return_state, check_finite, explain)
     progress = flag("progress", progress)
     if backend is not None and device is None:
         device = backends.get(backend).home(x.times if isinstance(x, SpikeTimes) else x)

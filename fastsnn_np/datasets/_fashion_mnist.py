@@ -40,7 +40,7 @@ _FILES = {
 _URL = "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/"
 _DEBIAN = Path("/usr/share/datasets/fashion-mnist")  # the package dataset-fashion-mnist
 _MOST = 1 << 26  # bytes of a file; 60,000 images have 47 million
-_SAMPLE = Path(__file__).parent / "fashion_mnist_sample"
+SAMPLE = Path(__file__).parent / "fashion_mnist_sample"
 
 
 def fashion_mnist(
@@ -74,12 +74,28 @@ def fashion_mnist(
     """
     files = _files(split)
     download = flag("download", download)
+    try:
+        folder = find(split, root)
+    except FileNotFoundError:
+        if root is not None or not download:
+            raise
+        folder = _download(files, _folders())
+    return _read_pair(folder, files)
+
+
+def find(split: Split, root: str | os.PathLike[str] | None = None) -> Path:
+    """The folder that holds the files of a split, in `root` alone if it is given.
+
+    Raises
+    ------
+    FileNotFoundError
+        If they are nowhere; it says where to get them and where to put them.
+    """
+    files = _files(split)
     folders = [as_path(root, "root")] if root is not None else _folders()
     for folder in folders:
         if all((folder / name).is_file() for name in files):
-            return _read_pair(folder, files)
-    if root is None and download:
-        return _read_pair(_download(files, folders), files)
+            return folder
     raise FileNotFoundError(_where_to_put(files, folders))
 
 
@@ -91,7 +107,7 @@ def fashion_mnist_sample(split: Split) -> tuple[Any, Any]:
     images : uint8 NumPy array (2000 or 1000, 28, 28), in the original files' order
     labels : uint8 NumPy array (2000 or 1000,)
     """
-    return _read_pair(_SAMPLE, _files(split))
+    return _read_pair(SAMPLE, _files(split))
 
 
 def _files(split: str) -> tuple[str, str]:

@@ -18,9 +18,10 @@ import numpy as np
 from .._checks import check_steps, flag, positive
 from .._storage import as_path, opened, size_of
 from ..spikes import Events
+from ..spikes._binning import bin_recordings
 from ._cache import cached
 from ._packed import directory_size
-from ._recordings import Polarities, bin_recordings, check_coordinate, check_polarities
+from ._recordings import Polarities, check_coordinate, check_polarities
 from ._sources import Split, check_labels, check_split, data_folders
 
 _SITE = "https://www.garrickorchard.com/datasets/n-mnist"
@@ -83,12 +84,12 @@ def nmnist(
     dt, n_steps, binary = positive("dt", dt, "ms"), check_steps(n_steps), flag("binary", binary)
     cache = flag("cache", cache)
     n_neurons = _SIZE * _SIZE * (2 if polarities == "both" else 1)
-    source = _find(split.capitalize(), root)
+    source = find(split, root)
     entries = _entries(source)
     labels = check_labels(np.array([entry.digit for entry in entries]), 10, source)
 
     def build() -> tuple[Events, Any]:
-        events = bin_recordings(
+        rows = bin_recordings(
             _recordings(source, entries, polarities),
             n_neurons=n_neurons,
             dt=dt,
@@ -97,7 +98,7 @@ def nmnist(
             binary=binary,
             where=source,
         )
-        return events, labels
+        return Events(*rows), labels
 
     if not cache:
         return build()
@@ -114,7 +115,15 @@ class _Entry(NamedTuple):
     name: str  # within the folder or the zip
 
 
-def _find(name: str, root: str | os.PathLike[str] | None) -> Path:
+def find(split: Split, root: str | os.PathLike[str] | None = None) -> Path:
+    """The folder or zip that holds a split, in `root` alone if it is given.
+
+    Raises
+    ------
+    FileNotFoundError
+        If it is nowhere; it says where to get it and where to put it.
+    """
+    name = split.capitalize()
     folders = [as_path(root, "root")] if root is not None else data_folders("nmnist", "N-MNIST")
     for folder in folders:
         for source in (folder / name, folder / f"{name}.zip"):

@@ -13,9 +13,10 @@ from .._checks import check_steps, flag, positive
 from .._namespace import native
 from .._storage import as_path, size_of
 from ..spikes import Events
+from ..spikes._binning import bin_recordings
 from ._cache import cached
 from ._hdf5 import bytes_of_arrays, dataset, hdf5
-from ._recordings import bin_recordings, check_coordinate
+from ._recordings import check_coordinate
 from ._sources import Split, check_labels, check_split, data_folders
 
 _SITE = "https://zenkelab.org/datasets/"
@@ -81,7 +82,7 @@ def shd(
     check_split(split)
     dt, n_steps, binary = positive("dt", dt, "ms"), check_steps(n_steps), flag("binary", binary)
     cache = flag("cache", cache)
-    source = _find(f"shd_{split}.h5", root)
+    source = find(split, root)
 
     def build() -> tuple[Events, Any]:
         return _read(source, dt, n_steps, binary)
@@ -102,7 +103,7 @@ def shd_speakers(split: Split, *, root: str | os.PathLike[str] | None = None) ->
     the errors.
     """
     check_split(split)
-    source = _find(f"shd_{split}.h5", root)
+    source = find(split, root)
     with hdf5(source) as file:
         speakers, labels = (
             dataset(file, name, source, _RECORDINGS) for name in ("extra/speaker", "labels")
@@ -116,7 +117,15 @@ def shd_speakers(split: Split, *, root: str | os.PathLike[str] | None = None) ->
         return found
 
 
-def _find(name: str, root: str | os.PathLike[str] | None) -> Path:
+def find(split: Split, root: str | os.PathLike[str] | None = None) -> Path:
+    """The file that holds a split, in `root` alone if it is given.
+
+    Raises
+    ------
+    FileNotFoundError
+        If it is nowhere; it says where to get it and where to put it.
+    """
+    name = f"shd_{split}.h5"
     folders = [as_path(root, "root")] if root is not None else data_folders("shd", "SHD")
     for folder in folders:
         for source in (folder / name, folder / f"{name}.gz"):
@@ -133,7 +142,7 @@ def _find(name: str, root: str | os.PathLike[str] | None) -> Path:
 def _read(source: Path, dt: float, n_steps: int, binary: bool) -> tuple[Events, Any]:
     with hdf5(source) as file:
         times, units, labels = _parts(file, source)
-        events = bin_recordings(
+        rows = bin_recordings(
             _recordings(times, units, source, _file_size(file)),
             n_neurons=_UNITS,
             dt=dt,
@@ -142,7 +151,7 @@ def _read(source: Path, dt: float, n_steps: int, binary: bool) -> tuple[Events, 
             binary=binary,
             where=source,
         )
-    return events, labels
+    return Events(*rows), labels
 
 
 def _file_size(file: Any) -> int:

@@ -3,8 +3,8 @@
 ``python -m fastsnn_np train`` is `run_experiment` on the command line.
 """
 
+from ..datasets._catalogue import DATA_SETS, DataSet
 from .data import Data, hold_out, load_data
-from .data_sets import DATA_SETS, DataSet
 from .experiment import run_experiment
 from .model import build_model, load_model
 from .recipe import Recipe, load_recipe

@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .. import augment
+from ..datasets._catalogue import Binning, Root
 from ..encoding import latency, linear_latency
 from ..torch.training.data import Augment, pick
-from .data_sets import Binning, Root
 from .recipe import Recipe
 
 
@@ -38,14 +38,16 @@ def load_data(recipe: Recipe, root: Root = None) -> Data:
         Folder with the data set's original files; see `fastsnn_np.datasets`.
     """
     data_set = recipe.data_set
-    binning = Binning(recipe.dt, recipe.n_steps, recipe.merge_polarities)
+    binning = Binning(recipe.dt, recipe.n_steps, recipe.merge_polarities, recipe.binary)
     train, test = (data_set.read(split, root, binning) for split in ("train", "test"))
     if data_set.kind == "images":
         train, test = ((_encoded(images, recipe), labels) for images, labels in (train, test))
     parts = {"training": train, "test": test}
     if recipe.validation_fraction:
         groups = None if data_set.groups is None else data_set.groups(root)
-        train, validation = hold_out(*train, recipe.validation_fraction, groups)
+        train, validation = hold_out(
+            *train, recipe.validation_fraction, groups, fold=recipe.validation_fold
+        )
         parts = {"training": train, "validation": validation, "test": test}
     note = ", ".join(f"{len(labels)} {part}" for part, (_, labels) in parts.items()) + " samples"
     return Data(train, parts.get("validation", test), test, data_set.classes, note)
@@ -58,7 +60,7 @@ def _encoded(images: Any, recipe: Recipe) -> Any:
 
 
 def hold_out(
-    x: Any, labels: Any, fraction: float, groups: Any = None
+    x: Any, labels: Any, fraction: float, groups: Any = None, *, fold: int = 0
 ) -> tuple[tuple[Any, Any], tuple[Any, Any]]:
     """The samples to train on, and about `fraction` of them held out: always the same ones.
 
@@ -69,6 +71,9 @@ def hold_out(
     fraction : float
     groups : integer NumPy array (samples,), optional
         Groups, such as speakers, of which none is in both parts.
+    fold : int
+        Which of the shares of that size is held out, counted from 0; after the last one it goes on
+        with the first.
 
     Raises
     ------
@@ -77,7 +82,8 @@ def hold_out(
     """
     groups = np.arange(len(labels)) if groups is None else groups
     kinds = np.random.default_rng(0).permutation(np.unique(groups))
-    held = np.isin(groups, kinds[: round(fraction * len(kinds))])
+    size = round(fraction * len(kinds))
+    held = np.isin(groups, np.roll(kinds, -fold * size)[:size])
     if held.all() or not held.any():
         raise ValueError(
             f"validation_fraction={fraction} of {len(kinds)} "
@@ -95,6 +101,8 @@ def augmentation(recipe: Recipe) -> Augment | None:
         steps.append(partial(augment.shift, shape=shape, pixels=recipe.shift))
     elif recipe.shift:
         steps.append(partial(augment.shift_channels, channels=recipe.shift))
+    if recipe.shift_time:
+        steps.append(partial(augment.shift_time, steps=recipe.shift_time))
     if recipe.flip and len(shape) == 2:
         steps.append(partial(augment.flip, shape=shape, p=recipe.flip))
     if recipe.jitter:
@@ -107,4 +115,9 @@ def augmentation(recipe: Recipe) -> Augment | None:
             x = step(x, rng)
         return x
 
+    def blended(x: Any, rng: np.random.Generator, labels: Any) -> Any:
+        return augmented(augment.blend(x, rng, labels=labels, p=recipe.blend), rng)
+
+    if recipe.blend:
+        return augment.with_labels(blended)
     return augmented if steps else None

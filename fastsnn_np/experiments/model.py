@@ -3,17 +3,26 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from .._kinds import Neuron
 from .._storage import as_path, replacing
 from ..network import Network
 from ..torch._model import Model
-from ..torch._options import FastOptions, GradientOptions, StandardOptions, with_settings
+from ..torch._options import (
+    FastOptions,
+    GradientOptions,
+    SpikingOptions,
+    StandardOptions,
+    with_settings,
+)
 from ..torch.fast_snn import FastSNN
+from ..torch.spiking import SpikingSNN
 from ..torch.standard_snn import StandardSNN
 from .recipe import Recipe, recipe_of
 
@@ -22,7 +31,7 @@ BESIDE = ("seed", "threads")  #: keys there beside those of a recipe
 _NETWORK, _STATE = "network.safetensors", "model.safetensors"
 
 
-def build_model(recipe: Recipe, n_inputs: int, n_classes: int) -> FastSNN | StandardSNN:
+def build_model(recipe: Recipe, n_inputs: int, n_classes: int) -> Model:
     """The recipe's network, with fresh weights from Torch's global generator.
 
     Examples
@@ -34,9 +43,17 @@ def build_model(recipe: Recipe, n_inputs: int, n_classes: int) -> FastSNN | Stan
     sizes = [n_inputs, *recipe.hidden, n_classes]
     shared: dict[str, Any] = {
         "tau_readout": recipe.tau_readout,
-        "readout": recipe.readout,
         "dtype": torch.float64 if recipe.precision == "64-true" else torch.float32,
     }
+    if recipe.model == "spiking":
+        options = named(recipe, SpikingOptions)
+        options["support"] = recipe.support or math.inf
+        options["neuron"] = Neuron(
+            "always", recipe.reset, recipe.reset_at, recipe.refractory, recipe.adaptation
+        )
+        shared |= {"tau_weight": recipe.tau_weight or None, "dropout": recipe.dropout}
+        return SpikingSNN(sizes, **shared, **options)
+    shared["readout"] = recipe.readout
     if recipe.model == "standard":
         return StandardSNN(sizes, **shared, **named(recipe, StandardOptions))
     return FastSNN(sizes, dropout=recipe.dropout, **shared, **named(recipe, FastOptions))
@@ -53,7 +70,7 @@ def save_model(model: Model, folder: Path) -> None:
         save_file(model.state_dict(), temporary)
 
 
-def load_model(folder: str | os.PathLike[str]) -> FastSNN | StandardSNN:
+def load_model(folder: str | os.PathLike[str]) -> Model:
     """The trained model that `run_experiment` has left in `folder`.
 
     Raises

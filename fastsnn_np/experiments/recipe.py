@@ -10,27 +10,46 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from .._checks import fraction, nearest, not_negative, positive, whole
 from .._decay import InputScale
+from .._kinds import Adaptation, Reset, ResetAt
 from .._layer import ReadoutKind
+from .._namespace import said
+from ..datasets._catalogue import DATA_SETS, DataSet
 from ..torch.functional import Gradient, SurrogateName
 from ..torch.training.classifier import Schedule
-from .data_sets import DATA_SETS, DataSet
 
 Encoding = Literal["latency", "linear_latency", "events"]
-ModelName = Literal["fast", "standard"]
+ModelName = Literal["fast", "standard", "spiking"]
 
 _FOLDER = Path(__file__).parent / "recipes"
 _COUNTS = ("n_steps", "epochs", "batch_size")
-_POSITIVE = ("dt", "tau", "tau_readout", "slope", "learning_rate")
-_FRACTIONS = ("dropout", "flip", "drop", "label_smoothing", "validation_fraction")
+_POSITIVE = ("dt", "tau", "tau_readout", "tau_adaptation", "slope", "learning_rate")
+_FRACTIONS = ("dropout", "flip", "drop", "blend", "label_smoothing", "validation_fraction")
 _NOT_NEGATIVE = (
     "weight_decay",
     "gradient_clip",
     "patience",
+    "tau_weight",
+    "support",
+    "refractory",
+    "validation_fold",
     "shift",
+    "shift_time",
     "jitter",
     "count_penalty",
     "latency_penalty",
 )
+#: what keys are for neurons that fire again and again, and what keys for all others
+_SPIKING = (
+    "adaptation",
+    "recurrent",
+    "reset",
+    "reset_at",
+    "refractory",
+    "tau_adaptation",
+    "tau_weight",
+    "support",
+)
+_NOT_SPIKING = ("readout", "gradient", "surrogate")
 
 
 @dataclass(frozen=True)
@@ -48,7 +67,8 @@ class Recipe:
     n_steps: int = 100
     dt: float = 1.0  #: ms
     merge_polarities: bool = True  #: n-mnist: 1,156 input channels, as in the paper, or 2,312
-    model: ModelName = "fast"
+    binary: bool = True  #: recordings: whether the events of a channel in one step count as one
+    model: ModelName = "fast"  #: `FastSNN`, `StandardSNN` or `SpikingSNN`
     hidden: tuple[int, ...] = (200,)
     tau: float = 10.0  #: ms
     tau_readout: float = 20.0  #: ms
@@ -58,6 +78,15 @@ class Recipe:
     gradient: Gradient = "straight_through"
     slope: float = 10.0
     surrogate: SurrogateName = "fast_sigmoid"
+    # neurons of model = "spiking", see `Neuron` and `SpikingLIF`
+    adaptation: Adaptation = "none"
+    recurrent: bool = False
+    reset: Reset = "subtract"
+    reset_at: ResetAt = "after decay"
+    refractory: int = 0
+    tau_adaptation: float = 100.0  #: ms
+    tau_weight: float = 0.0  #: ms, see `WeightedReadout`; 0 for a sum without weights
+    support: float = 0.0  #: of the surrogate; 0 for all of it
     dropout: float = 0.0
     epochs: int = 20
     batch_size: int = 128
@@ -68,6 +97,7 @@ class Recipe:
     #: share of the training data (of its groups, such as speakers, where there are some) to hold
     #: out: epochs are evaluated on it, and not on the test data
     validation_fraction: float = 0.0
+    validation_fold: int = 0  #: which of the shares of that size is held out
     #: epochs without a better validation accuracy before it stops, with the weights of the best
     #: one; 0 for never
     patience: int = 0
@@ -77,6 +107,8 @@ class Recipe:
     count_penalty: float = 0.0
     latency_penalty: float = 0.0
     shift: int = 0  #: augmentation: pixels an image, or channels a recording, is moved by, at most
+    shift_time: int = 0  #: augmentation: steps a sample is moved by, at most
+    blend: float = 0.0  #: augmentation: probability that a recording is blended with another one
     flip: float = 0.0  #: augmentation: probability that an image is mirrored, left to right
     jitter: int = 0  #: augmentation: steps a spike is moved by, at most
     drop: float = 0.0  #: augmentation: fraction of silenced channels
@@ -104,6 +136,8 @@ class Recipe:
                 "stop: set validation_fraction, such as 0.1"
             )
         images, mirrored = self.data_set.kind == "images", self.data_set.mirrored
+        self._check_kind()
+        _require("blend", self.blend, not (images and self.blend), "0 for images")
         _require("jitter", self.jitter, images or not self.jitter, "0 for recordings")
         _require(
             "flip", self.flip, mirrored or not self.flip, "0 where mirror images are not alike"
@@ -114,6 +148,16 @@ class Recipe:
             (self.encoding != "events") == images,
             "latency or linear_latency for images, events for recordings",
         )
+
+    def _check_kind(self) -> None:
+        """Refuse what is for another kind of model."""
+        spiking = self.model == "spiking"
+        for name in _NOT_SPIKING if spiking else _SPIKING:
+            value, default = getattr(self, name), DEFAULTS[name]
+            kind = f'with model = "{self.model}", which has no choice of it'
+            _require(name, value, value == default, f"{default!r} {kind}")
+        mixed = spiking and self.precision == "bf16-mixed"
+        _require("precision", self.precision, not mixed, "32-true or 64-true on events")
 
     @property
     def data_set(self) -> DataSet:
@@ -165,7 +209,9 @@ def load_recipe(name: str | os.PathLike[str], dataset: str | None = None) -> Rec
         If there is no such data set or recipe, or the file is not TOML, has an unknown key, or is
         for another data set.
     """
-    if dataset is not None and dataset not in DATA_SETS:
+    if not isinstance(name, (str, os.PathLike)):
+        raise TypeError(f"a recipe has a name or a path, got {said(name)}")
+    if dataset is not None and dataset not in list(DATA_SETS):
         raise ValueError(
             f"no data set {dataset!r}; did you mean {nearest(str(dataset), DATA_SETS)!r}? "
             f"There are {_known()}"

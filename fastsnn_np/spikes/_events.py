@@ -2,28 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from .. import backends
 from .._checks import (
-    check_n_neurons,
     check_real,
     check_samples,
     check_slice,
-    check_steps,
     check_time_axis,
     flag,
-    room_for,
     selected,
     whole,
 )
 from .._namespace import Array, checked_dtype, device_of, namespace, to_numpy
 from ._checked import checked
-from ._parts import check_parts
-from ._scatter import add_repeated, gather
+from ._clock import Start, TimeUnit
+from ._described import amount, described
+from ._numbered import rows_of_steps, rows_of_times
+from ._parts import check_parts, joined_rows
+from ._scatter import scattered
 from ._sparse import coordinates
 
 
@@ -81,6 +81,15 @@ class Events:
     def __len__(self) -> int:
         return int(self.indptr.shape[0])
 
+    def __iter__(self) -> Iterator[Events]:
+        """One sample after another, each `Events` of batch 1."""
+        return (self[i : i + 1] for i in range(len(self)))
+
+    def __repr__(self) -> str:
+        arrays = [a for a in (self.indptr, self.indices, self.values) if a is not None]
+        sizes = "" if self.values is None else f" with {self.values.dtype} values"
+        return described(self, amount(self.n_events, "event") + sizes, self.n_events, arrays)
+
     @property
     def shape(self) -> tuple[int, int, int]:
         """Batch, neurons and steps: the shape of the dense array."""
@@ -118,26 +127,7 @@ class Events:
         >>> len(Events.concatenate([events, events[1:]]))
         3
         """
-        parts = check_parts(parts, cls)
-        offsets = np.cumsum([0, *[part.n_events for part in parts[:-1]]])
-        values = None
-        if any(part.values is not None for part in parts):
-            wide = np.result_type(*[part.values for part in parts if part.values is not None])
-            values = np.concatenate(
-                [
-                    np.ones(part.n_events, wide) if part.values is None else part.values
-                    for part in parts
-                ],
-                dtype=wide,
-            )
-        return Events.unchecked(
-            np.concatenate(
-                [part.indptr + offset for part, offset in zip(parts, offsets, strict=True)]
-            ),
-            np.concatenate([part.indices for part in parts]),
-            parts[0].n_neurons,
-            values,
-        )
+        return cls.unchecked(*joined_rows(check_parts(parts, cls)))
 
     def take(self, samples: Any) -> Events:
         """The samples of these numbers, in this order, for shuffled batches.
@@ -172,6 +162,42 @@ class Events:
         if values is not None:
             values = np.concatenate([values[part] for part in parts])
         return Events.unchecked(rows + moved[:, None], indices, self.n_neurons, values)
+
+    def rebin(self, factor: int, *, binary: bool = False) -> Events:
+        """The same events in steps `factor` times as long; the last one may be cut short.
+
+        Parameters
+        ----------
+        factor : int
+            Number of steps that become one.
+        binary : bool
+            Clip repeated events of a neuron at a step to one. Not with values.
+
+        Examples
+        --------
+        >>> events = Events.from_arrays([0, 1, 2], [5, 5, 7], n_neurons=8, n_steps=3)
+        >>> events.rebin(2).indptr, events.rebin(2, binary=True).indices
+        (array([[0, 2, 3]]), array([5, 7], dtype=int32))
+        """
+        factor, binary = whole("factor", factor), flag("binary", binary)
+        ends = np.append(np.arange(0, self.n_steps, factor), self.n_steps)
+        rows = self.indptr[:, ends]
+        if not binary:
+            return Events.unchecked(rows, self.indices, self.n_neurons, self.values)
+        sample, step = np.divmod(
+            np.repeat(np.arange(len(self) * (len(ends) - 1)), np.diff(rows, axis=1).ravel()),
+            len(ends) - 1,
+        )
+        return Events.from_arrays(
+            step,
+            self.indices,
+            sample,
+            n_neurons=self.n_neurons,
+            n_steps=len(ends) - 1,
+            n_samples=len(self),
+            values=self.values,
+            binary=True,
+        )
 
     @property
     def n_steps(self) -> int:
@@ -213,54 +239,75 @@ class Events:
         ValueError
             If a number is out of range or the arrays differ in length.
         """
-        n_steps, n_neurons = check_steps(n_steps), check_n_neurons(n_neurons)
-        binary = flag("binary", binary)
-        step, neuron = to_numpy(step), to_numpy(neuron)
-        sample = np.zeros(step.shape, np.int64) if sample is None else to_numpy(sample)
-        given = {"step": step, "neuron": neuron, "sample": sample}
-        for name, array in given.items():
-            if array.shape != step.shape or array.ndim != 1:
-                raise ValueError(f"{name} must have one value per event, got shape {array.shape}")
-            if array.size and not np.issubdtype(array.dtype, np.integer):
-                raise TypeError(f"{name} must be integers, got dtype {array.dtype}")
-        if n_samples is None:
-            n_samples = max(int(sample.max()) + 1, 1) if sample.size else 1
-        else:
-            n_samples = whole("n_samples", n_samples, at_least=0)
-        if n_samples * n_steps * n_neurons >= 1 << 63:
-            raise ValueError(
-                f"{n_samples} samples of {n_steps} steps and {n_neurons} neurons are more places "
-                "than 64 bits can number: is the largest sample number meant?"
-            )
-        for name, bound in (("step", n_steps), ("neuron", n_neurons), ("sample", n_samples)):
-            array = given[name]
-            if array.size and not (array.min() >= 0 and array.max() < bound):
-                raise ValueError(
-                    f"{name} must lie in 0 ... {bound - 1}, got {array.min()} to {array.max()}"
-                )
-        if values is not None:
-            if binary:
-                raise ValueError("binary=True clips events to size 1: give no values")
-            values = _as_values(values)
-            if values.shape != step.shape:
-                raise ValueError(
-                    f"values must have one value per event, {len(step)}, got shape {values.shape}"
-                )
-        step, neuron, sample = (a.astype(np.int64) for a in (step, neuron, sample))
-        row = sample * n_steps + step
-        if binary:
-            row, neuron = np.divmod(np.unique(row * n_neurons + neuron), n_neurons)
-        else:
-            order = np.argsort(row, kind="stable")
-            row, neuron = row[order], neuron[order]
-            if values is not None:
-                values = values[order]
-        with room_for("pointers", n_samples, n_steps):
-            ends = np.cumsum(np.bincount(row, minlength=n_samples * n_steps))
-            starts = np.concatenate([[0], ends]).astype(np.int64)
-            position = np.arange(n_samples)[:, None] * n_steps + np.arange(n_steps + 1)
-            rows = starts[position]
-        return cls(rows, neuron.astype(np.int32), n_neurons, values)
+        sizes = {"n_neurons": n_neurons, "n_steps": n_steps, "n_samples": n_samples}
+        return cls(*rows_of_steps(step, neuron, sample, **sizes, values=values, binary=binary))
+
+    @classmethod
+    def from_times(
+        cls,
+        t: Any,
+        neuron: Any,
+        sample: Any = None,
+        *,
+        dt: float,
+        time_unit: TimeUnit = "ms",
+        start: Start = "zero",
+        n_neurons: int | None = None,
+        n_steps: int | None = None,
+        n_samples: int | None = None,
+        values: Any = None,
+        binary: bool = False,
+    ) -> Events:
+        """Events from one time, one neuron and one sample number per event, in any order.
+
+        Step k holds the times from k dt up to (k + 1) dt after the start, the first edge included;
+        a decimal time such as 0.3 ms is at the edge of its step and not a rounding error before it.
+        Events before the start or after the last step are left out; how many is logged (logger
+        "fastsnn_np", level info).
+
+        Parameters
+        ----------
+        t : integer or float array (events,)
+            Times in `time_unit`, finite.
+        neuron, sample : integer arrays (events,)
+            As in `from_arrays`.
+        dt : float
+            Step in ms, positive.
+        time_unit : {"ms", "s", "us", "ns"}
+        start : {"zero", "first"} or float
+            When the first step begins: at time 0, at the first event of each sample, or at this
+            time in `time_unit`.
+        n_neurons : int, optional
+            One more than the largest number of a neuron unless given. Give it where a part of the
+            data may lack the last ones.
+        n_steps : int, optional
+            As many as the last event needs unless given.
+        n_samples, values, binary
+            As in `from_arrays`.
+
+        Warns
+        -----
+        UserWarning
+            If a sample with events keeps none, or all together keep less than a tenth.
+
+        Raises
+        ------
+        ValueError
+            If a number is out of range or not finite, the arrays differ in length, or the last
+            event needs more steps than a gigabyte of pointers holds and `n_steps` is not given.
+        TypeError
+            If times are no numbers, or neurons or samples no integers.
+
+        Examples
+        --------
+        >>> events = Events.from_times([0.2, 1.7, 1.9], [5, 6, 7], dt=0.5, n_neurons=8)
+        >>> events.shape, events.indptr
+        ((1, 8, 4), array([[0, 1, 1, 1, 3]]))
+        """
+        clock: dict[str, Any] = {"dt": dt, "time_unit": time_unit, "start": start}
+        sizes: dict[str, Any] = {"n_neurons": n_neurons, "n_steps": n_steps, "n_samples": n_samples}
+        rows = rows_of_times(t, neuron, sample, **clock, **sizes, values=values, binary=binary)
+        return cls(*rows)
 
     @classmethod
     def from_dense(cls, x: Array) -> Events:
@@ -335,22 +382,4 @@ class Events:
         like = np.empty(0, np.float32) if like is None else like
         xp, device = namespace(like=like), device_of(like)
         dtype = xp.float32 if dtype is None else checked_dtype(xp, dtype, "real floating")
-        shape = (len(self), self.n_neurons, self.n_steps)
-        size = shape[0] * shape[1] * shape[2]
-        row = np.repeat(np.arange(shape[0] * self.n_steps), np.diff(self.indptr, axis=1).ravel())
-        sample, step = np.divmod(row, self.n_steps)
-        flat = (sample * self.n_neurons + self.indices) * self.n_steps + step
-        values = np.ones(len(flat), np.float32) if self.values is None else self.values
-        scatter_add = backends.of(xp).scatter_add
-        if scatter_add is None:  # gather, which every library has: the standard has no scatter
-            flat, values = add_repeated(flat, values)
-            scatter_add = gather
-        index_there = xp.asarray(flat, dtype=xp.int64, device=device)
-        values_there = xp.astype(xp.asarray(values, device=device), dtype, copy=False)
-        return xp.reshape(scatter_add(xp, size, index_there, values_there, device), shape)
-
-
-def _as_values(values: Any) -> Any:
-    values = to_numpy(values)
-    check_real("values", values.dtype, namespace(values=values))
-    return values if values.dtype in (np.float32, np.float64) else values.astype(np.float32)
+        return scattered(self, xp, dtype, device)

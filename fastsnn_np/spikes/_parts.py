@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
+from ._checked import Rows
+
 
 def check_parts(parts: Any, kind: Any) -> list[Any]:
     """`parts` as a list, each of this kind and all of the same numbers of neurons and steps."""
@@ -24,3 +28,19 @@ def check_parts(parts: Any, kind: Any) -> list[Any]:
                 f"and parts[{i}] has {part.shape[1:]}"
             )
     return found
+
+
+def joined_rows(parts: list[Any]) -> Rows:
+    """Fields of the `Events` that hold the samples of all parts, one after the other."""
+    offsets = np.cumsum([0, *[part.n_events for part in parts[:-1]]])
+    values = None
+    if any(part.values is not None for part in parts):
+        wide = np.result_type(*[part.values for part in parts if part.values is not None])
+        sizes = [np.ones(p.n_events, wide) if p.values is None else p.values for p in parts]
+        values = np.concatenate(sizes, dtype=wide)
+    return Rows(
+        np.concatenate([part.indptr + offset for part, offset in zip(parts, offsets, strict=True)]),
+        np.concatenate([part.indices for part in parts]),
+        parts[0].n_neurons,
+        values,
+    )

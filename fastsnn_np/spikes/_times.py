@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,8 +15,18 @@ from .._checks import (
     check_steps,
     check_time_axis,
     selected,
+    whole,
 )
-from .._namespace import Array, checked_dtype, device_of, namespace, to_numpy
+from .._namespace import (
+    Array,
+    checked_dtype,
+    device_of,
+    is_traced,
+    library_name,
+    namespace,
+    to_numpy,
+)
+from ._described import amount, described
 from ._events import Events
 from ._parts import check_parts
 
@@ -75,6 +86,35 @@ class SpikeTimes:
 
     def __len__(self) -> int:
         return int(self.times.shape[0])
+
+    def __iter__(self) -> Iterator[SpikeTimes]:
+        """One sample after another, each `SpikeTimes` of batch 1."""
+        return (self[i : i + 1] for i in range(len(self)))
+
+    def __repr__(self) -> str:
+        xp = namespace(times=self.times)
+        if is_traced(self.times):  # no values to count
+            return f"SpikeTimes(times={self.times!r}, n_steps={self.n_steps})"
+        count = int(xp.sum(xp.astype(self.times < self.n_steps, xp.int64)))
+        what = f"{amount(count, 'spike')}, {library_name(xp)}"
+        return described(self, what, count, [self.times])
+
+    def rebin(self, factor: int) -> SpikeTimes:
+        """The same spikes in steps `factor` times as long; the last one may be cut short.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> SpikeTimes(np.array([[0, 3, 4, 5]]), n_steps=5).rebin(2).times
+        array([[0, 1, 2, 3]], dtype=int32)
+        """
+        xp = namespace(times=self.times)
+        factor = whole("factor", factor, below=2**31)
+        n_steps = -(-self.n_steps // factor)
+        times = xp.where(
+            self.times < self.n_steps, self.times // factor, xp.full_like(self.times, n_steps)
+        )
+        return SpikeTimes.unchecked(times, n_steps)
 
     @property
     def shape(self) -> tuple[int, int, int]:

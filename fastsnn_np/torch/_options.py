@@ -15,7 +15,7 @@ from typing import Any, ClassVar, TypedDict, TypeVar, cast
 import torch
 from torch import Tensor, nn
 
-from .._checks import check_option, no_option
+from .._checks import check_option, no_option, positive
 from .._decay import InputScale
 from .._kinds import Neuron
 from .._layer import ReadoutKind
@@ -146,6 +146,8 @@ def complete(given: _Options, defaults: _Options, who: str) -> _Options:
 
 def for_readout(hidden: Mapping[str, Any], tau: float, kind: ReadoutKind) -> ReadoutOptions:
     """The options of a readout behind hidden layers that were told `hidden`."""
+    tau = positive("tau_readout", tau, "ms")
+    check_option("readout", kind, ReadoutKind)
     shared = {name: value for name, value in hidden.items() if name in _NEURON}
     return cast("ReadoutOptions", {**shared, "tau": tau, "kind": kind})
 

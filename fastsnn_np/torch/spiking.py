@@ -12,12 +12,14 @@ import torch
 from torch import Tensor
 
 from .. import network as _network
-from .._checks import check_neurons, check_option
+from .._checks import check_option, positive
+from .._forward._choice import cannot_event
 from ..network import TAU_READOUT
 from ..spikes import Events, SpikeTimes
 from . import spiking_events
 from ._model import Model, checked_sizes
 from ._options import SPIKING, SpikingGradientOptions, SpikingOptions, complete
+from .event import obstacle_of
 from .modules import Activity, DropoutMask, as_dense
 from .spiking_events import Weighing
 from .spiking_modules import SpikingLIF, WeightedReadout
@@ -72,7 +74,7 @@ class SpikingSNN(Model):
         ]
         last = WeightedReadout(
             *sizes[-2:],
-            tau=tau_readout,
+            tau=positive("tau_readout", tau_readout, "ms"),
             tau_weight=tau_weight,
             dt=options["dt"],
             device=options["device"],
@@ -86,8 +88,7 @@ class SpikingSNN(Model):
 
         With ``return_activity=True`` also an `Activity` of each hidden layer.
         """
-        inputs = x.shape[-2] if isinstance(x, Tensor) else x.n_neurons
-        check_neurons(inputs, self.sizes[0], "the model")
+        self.check_input(x)
         masks = self.dropout_masks(x)
         run = self._by_events if self.engine == "event" else self._densely
         if self.engine == "event" and torch.compiler.is_compiling():
@@ -110,12 +111,9 @@ class SpikingSNN(Model):
         self, x: Any, masks: list[DropoutMask | None], activity: bool
     ) -> tuple[Tensor, list[Activity]]:
         last: Any = self.readout
-        weight = last.weight
-        if weight.device.type != "cpu" or weight.dtype not in (torch.float32, torch.float64):
-            raise ValueError(
-                "the event engine computes in float32 or float64 on the CPU, and the model is "
-                f'{weight.dtype} on {weight.device}: engine="dense" takes it'
-            )
+        obstacle = obstacle_of(x, last.weight)
+        if obstacle is not None:
+            raise ValueError(cannot_event(obstacle))
         hidden, end = [layer.for_events() for layer in self.hidden()], Weighing(last.profile)
         return spiking_events.run(x, hidden, last, end, masks, activity)
 

@@ -156,4 +156,8 @@ ROWS = [
     ('fs.stream(NET, [X], backend="numpy", state=R)', TypeError, "state must be that.*got Result"),
     ('fs.stream(NET, [X], backend="numpy", state=5)', TypeError, "state must be that of.*got int"),
     ("fs.stream(NET, [], explain=None)", TypeError, "explain must be True or False, got None"),
+    ("fs.forward(D, NET, backend=np.ones(3))", ValueError, "no backend an array of shape.*known"),
+    ("fs.prepare(NET, backend=np.ones(3))", ValueError, "no backend an array of shape.*known"),
+    ("fs.forward(D, NET, return_state=np.ones(3), batch_size=2)", TypeError, "return_state must"),
+    ("fs.forward(D, NET, backend=object())", ValueError, "no backend <object object>; known"),
 ]

@@ -153,7 +153,7 @@ ROWS = [
     (r'NET.save(b"\x00")', TypeError, r"path must be a str or an os.PathLike of.*got b'\\x00'"),
     (r'NET.save("a\x00b")', ValueError, r"path must name a file or folder, got 'a\\x00b'"),
     ("NET.save(True)", TypeError, "path must be a str or an os.PathLike of text, got True"),
-    ("NET.save(X)", TypeError, r"path must be a.*got SpikeTimes\(times=array\(\[\[0, 2, 9, 4\],"),
+    ("NET.save(X)", TypeError, r"path must be a.*got SpikeTimes\(2 samples"),
     ("Network.load(None)", TypeError, "path must be a str or an os.PathLike of text, got None"),
     ("Network.load(5)", TypeError, "path must be a str or an os.PathLike of text, got 5"),
     ('Network.load("")', ValueError, "path must name a file or folder, got ''"),

@@ -132,7 +132,7 @@ def test_command_line_errors(capsys, tmp_path):
         ),
         (
             ["fashion-mnist-sample", "--seed", "-1"],
-            "seed must be a whole number of at least 0, got -1",
+            "--seed must be a whole number of at least 0 and below 2^63, got -1",
         ),
     ]
     for arguments, words in cases:
@@ -156,15 +156,21 @@ def test_the_example_runs(tmp_path):
     assert len(list(tmp_path.glob("*/*.png"))) >= 3
 
 
-@pytest.mark.parametrize("model", ["fast", "standard"])
+@pytest.mark.parametrize("model", ["fast", "standard", "spiking"])
 def test_the_model_of_a_run(tmp_path, model):
     """What `load_model` reads classifies as the run's summary says."""
-    changes = {"model": model, "hidden": [6], "epochs": 1, "n_steps": 12, "surrogate": "arctan"}
+    changes = {"model": model, "hidden": [6], "epochs": 1, "n_steps": 12}
+    spiking = {"adaptation": "threshold", "recurrent": True, "support": 0.7}
+    changes |= spiking if model == "spiking" else {"surrogate": "arctan"}
     recipe = load_recipe("best", "fashion-mnist-sample").with_changes(changes)
     summary = run_experiment(recipe, tmp_path)
     x, labels = load_data(recipe).test
     trained = load_model(tmp_path)
-    assert not trained.training and trained.layers[0].surrogate == "arctan"
+    assert not trained.training
+    if model == "spiking":
+        assert trained.layers[0].recurrent is not None and trained.layers[0].support == 0.7
+    else:
+        assert trained.layers[0].surrogate == "arctan"
     with torch.no_grad():
         accuracy = (trained(x).argmax(-1).numpy() == labels).mean()
     assert accuracy == pytest.approx(summary["accuracy"], abs=0.002)

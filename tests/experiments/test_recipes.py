@@ -18,6 +18,7 @@ import fastsnn_np as fs  # noqa: E402
 from fastsnn_np.experiments import DATA_SETS, Recipe, build_model, hold_out, load_recipe  # noqa: E402
 from fastsnn_np.experiments.data import augmentation  # noqa: E402
 from fastsnn_np.experiments.recipe import parse_changes  # noqa: E402
+from fastsnn_np.torch import SpikingSNN  # noqa: E402
 
 
 def test_held_out_samples(task):
@@ -46,6 +47,9 @@ def test_held_out_groups_are_whole(task):
     held_speakers = {int(s) for s, row in zip(speakers, x.times.tolist(), strict=True)
                      if tuple(row) in found}  # fmt: skip
     assert len(held_speakers) == 2
+    folds = [set(hold_out(x, speakers, 0.4, speakers, fold=fold)[1][1]) for fold in range(3)]
+    assert folds[0].isdisjoint(folds[1])
+    assert folds[0] | folds[1] | folds[2] == set(range(5))
     with pytest.raises(ValueError, match="of 5 groups leaves one part empty"):
         hold_out(x, labels, 0.05, speakers)
 
@@ -81,6 +85,12 @@ def test_bad_recipes(tmp_path):
         ("flip = 0.5", "flip must be 0 where mirror images are not alike, got 0.5"),
         ("dropout = 1.0", r"dropout must lie in \[0, 1\), got 1.0"),
         ("patience = 3", "the test data must not say when to stop: set validation_fraction"),
+        ("blend = 1.5", r"blend must lie in \[0, 1\), got 1.5"),
+        ("recurrent = true", "recurrent must be False with model = .fast., which has no choice"),
+        ('adaptation = "current"', "adaptation must be 'none' with model = .fast."),
+        ('model = "spiking"\nreadout = "max"', "readout must be 'sum' with model = .spiking."),
+        ('model = "spiking"\ngradient = "paper"', "gradient must be 'straight_through' with"),
+        ('model = "spiking"\nprecision = "bf16-mixed"', "precision must be 32-true or 64-true"),
         ("epochs = = 3", "own.toml is no TOML file"),
     ]
     for line, words in cases:
@@ -133,6 +143,27 @@ def test_every_option_of_a_recipe_reaches_the_model():
     assert (paper.layers[0].gradient, paper.dropout) == ("paper", 0.3)
     wide = build_model(recipe.with_changes({"precision": "64-true"}), 7, 3)
     assert wide.readout.weight.dtype == torch.float64
+
+
+def test_a_recipe_with_neurons_that_fire_again():
+    recipe = load_recipe("record", "shd").with_changes({"refractory": 2, "dropout": 0.25})
+    model = build_model(recipe, 7, 3)
+    assert isinstance(model, SpikingSNN) and model.dropout == 0.25
+    layer = model.layers[0]
+    assert layer.neuron == fs.Neuron("always", "subtract", "before decay", 2, "current")
+    assert layer.support == 0.5 and layer.recurrent is not None
+    assert model.readout.gamma == pytest.approx(np.exp(-4 / 1000))
+    plain = build_model(load_recipe("best", "shd").with_changes({"model": "spiking"}), 7, 3)
+    assert plain.layers[0].recurrent is None and plain.layers[0].support == np.inf
+    assert plain.readout.gamma == 1
+
+
+def test_blended_recordings_get_their_labels():
+    recipe = load_recipe("record", "shd").with_changes({"shift": 0, "shift_time": 1})
+    x = fs.Events.from_arrays([3, 4, 5], [1, 2, 3], [0, 1, 2], n_neurons=700, n_steps=250)
+    changed = augmentation(recipe)(x, np.random.default_rng(0), labels=np.arange(3))
+    assert changed.shape == x.shape
+    assert changed.n_events == 3  # each is the only one of its class
 
 
 def test_records_of_data_sets():

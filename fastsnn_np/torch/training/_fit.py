@@ -23,7 +23,7 @@ from .._model import Model
 from .callbacks import FiniteGuard, LayerHealth
 from .checkpoint import CHECKPOINTS, last_checkpoint
 from .classifier import CLASSIFIER, Classifier, ClassifierOptions, EvaluatedOn
-from .data import Augment, SpikeData
+from .data import Augment, SpikeData, brings_labels
 from .trainer import check_processes, make_trainer
 
 History = list[dict[str, float]]
@@ -49,11 +49,11 @@ _log = logging.getLogger("fastsnn_np")
 def fit(
     model: Model,
     x: Any,
-    labels: Any,
+    labels: Any = None,
     *,
     epochs: int = 20,
     batch_size: int = 128,
-    validation: tuple[Any, Any] | None = None,
+    validation: Any = None,
     evaluated_on: EvaluatedOn = "validation",
     seed: int = 0,
     augment: Augment | None = None,
@@ -70,11 +70,15 @@ def fit(
     Parameters
     ----------
     model : FastSNN, StandardSNN or SpikingSNN
-    x : array or tensor (samples, inputs, time), SpikeTimes or Events
-    labels : integer array or tensor (samples,)
-        0 <= label < classes.
+    x : array or tensor (samples, inputs, time), SpikeTimes, Events, Dataset or DataLoader
+        A Torch `Dataset` gives (x, label) for a number, x of one sample: an array (inputs, time),
+        or `SpikeTimes` or `Events` of batch 1; it is gone through as data in memory is. A
+        `DataLoader` gives batches (x, labels), which are taken as they are: `batch_size` and
+        `seed` do not decide them, and a resumed run does not repeat them.
+    labels : integer array or tensor (samples,), optional
+        0 <= label < classes. Not with a `Dataset` or `DataLoader`, which has its own.
     epochs, batch_size : int
-    validation : (x, labels), optional
+    validation : (x, labels), Dataset or DataLoader, optional
         Evaluated after every epoch.
     evaluated_on : {"validation", "test"}
         Say "test" if `validation` is test data, by which nothing may be chosen: its accuracy is
@@ -133,8 +137,10 @@ def fit(
     if resume and out is None:
         raise ValueError("resume=True needs out=..., the folder of the run to continue")
     callbacks, settings = _callbacks(callbacks), _settings(trainer_options)
+    if brings_labels(x) and labels is not None:
+        raise TypeError(f"x has labels of its own, being a {type(x).__name__}: give no labels")
     data = SpikeData(
-        (x, labels),
+        x if brings_labels(x) else (x, labels),
         validation,
         n_inputs=model.sizes[0],
         n_classes=model.sizes[-1],

@@ -17,7 +17,7 @@ from ...spikes import shape_of
 from .._model import Model
 from .._options import complete, with_defaults, with_settings
 from .checkpoint import check_parameters, fitted_optimiser
-from .data import Batch, SpikeData, to_device
+from .data import Batch, SpikeData, as_batch, to_device
 
 Schedule = Literal["constant", "cosine"]
 EvaluatedOn = Literal["validation", "test"]
@@ -149,8 +149,10 @@ class Classifier(pl.LightningModule):
         return [p for p in parameters if p.ndim == 2], [p for p in parameters if p.ndim != 2]
 
     def transfer_batch_to_device(
-        self, batch: Batch, device: torch.device, dataloader_idx: int
+        self, batch: Any, device: torch.device, dataloader_idx: int
     ) -> Batch:
+        """A `Batch` there; a pair (x, labels), as any loader gives it, becomes one."""
+        batch = as_batch(batch, self.model.sizes[0], self.model.sizes[-1])
         return Batch(to_device(batch.x, device), batch.labels.to(device), batch.share)
 
     def on_train_epoch_start(self) -> None:
@@ -168,7 +170,8 @@ class Classifier(pl.LightningModule):
             entropy = [self.seed, self.current_epoch, step, self.global_rank]
             torch.manual_seed(int(np.random.SeedSequence(entropy).generate_state(1)[0]))
         penalised = self.count_penalty or self.latency_penalty
-        if penalised or (step % PROBE_EVERY == 0 and not self.validates):
+        probe = step % PROBE_EVERY == 0 or self.trainer.is_last_batch
+        if penalised or (probe and not self.validates):
             logits, activities = self.model(x, return_activity=True)
         else:
             logits, activities = self.model(x), []

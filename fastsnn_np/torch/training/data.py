@@ -9,11 +9,13 @@ import lightning.pytorch as pl
 import numpy as np
 import torch
 from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, IterableDataset
 
 from ..._checks import check_neurons, whole
 from ..._namespace import said
 from ...augment import WithLabels
 from ...backends.torch import asarray
+from ...datasets import collate
 from ...spikes import Events, SpikeTimes, shape_of
 from ...spikes._shape import Shape
 
@@ -83,12 +85,15 @@ class Batches:
         for step in range(len(self)):
             batch = order[step * self.batch_size : (step + 1) * self.batch_size]
             own = batch[self.rank :: self.world]
-            x: Any = pick(self.x, own)
+            x, labels = self.samples(own)
             if self.augment is not None:
                 entropy = [self.seed, self.epoch, step, self.rank]
-                x = self._augmented(x, self.labels[torch.from_numpy(own)], entropy)
-            share = len(own) * self.world / len(batch)
-            yield Batch(x, self.labels[torch.from_numpy(own)], share)
+                x = self._augmented(x, labels, entropy)
+            yield Batch(x, labels, len(own) * self.world / len(batch))
+
+    def samples(self, numbers: Any) -> tuple[Any, Tensor]:
+        """Samples of these numbers, a NumPy array, and their labels."""
+        return pick(self.x, numbers), self.labels[torch.from_numpy(numbers)]
 
     def _augmented(self, x: Any, labels: Tensor, entropy: list[int]) -> Any:
         augment: Any = self.augment
@@ -109,6 +114,105 @@ def _check_augmented(x: Any, shape: Shape) -> None:
             f"augment must give as many samples and neurons as it gets, {shape.batch} and "
             f"{shape.neurons}, got shape {tuple(shape_of(x))}"
         )
+
+
+class FetchedBatches(Batches):
+    """Batches of a `Dataset`, in the order of `Batches`: samples are fetched as they are needed.
+
+    Parameters
+    ----------
+    dataset : torch.utils.data.Dataset
+        Gives (x, label) for a number: x a tensor or array (inputs, time), or `SpikeTimes` or
+        `Events` of one sample.
+    n_inputs, n_classes : int
+        What the model takes and tells apart.
+    name : str
+        What it is called in errors.
+    **options
+        As in `Batches`.
+    """
+
+    def __init__(
+        self, dataset: Any, n_inputs: int, n_classes: int, name: str, **options: Any
+    ) -> None:
+        if isinstance(dataset, IterableDataset):
+            raise TypeError(f"{name} must give samples by number, and an IterableDataset does not")
+        if not len(dataset):
+            raise ValueError(f"{name} must hold at least one sample, got an empty Dataset")
+        super().__init__(dataset, torch.empty(len(dataset)), **options)
+        self.sizes, self.name = (n_inputs, n_classes), name
+
+    def samples(self, numbers: Any) -> tuple[Any, Tensor]:
+        where = f"samples of {self.name}: "
+        fetched: Any = self.x
+        batch = as_batch(
+            _stacked([fetched[i] for i in numbers.tolist()], where), *self.sizes, where
+        )
+        return batch.x, batch.labels
+
+
+class LoadedBatches:
+    """The batches (x, labels) of a `DataLoader`, as it makes them, looked at one by one.
+
+    Parameters
+    ----------
+    loader : torch.utils.data.DataLoader
+    n_inputs, n_classes, name
+        As in `FetchedBatches`.
+    """
+
+    def __init__(self, loader: Any, n_inputs: int, n_classes: int, name: str) -> None:
+        try:
+            count = len(loader)
+        except TypeError:
+            raise TypeError(
+                f"{name} must know its number of batches, and this DataLoader's data set has no "
+                "length"
+            ) from None
+        if not count:
+            raise ValueError(f"{name} must hold at least one batch, got an empty DataLoader")
+        self.loader, self.sizes, self.name = loader, (n_inputs, n_classes), name
+        self.epoch = 0  #: as in `Batches`; here the loader's sampler decides the order
+
+    def __len__(self) -> int:
+        return len(self.loader)
+
+    def __iter__(self) -> Iterator[Batch]:
+        for i, batch in enumerate(self.loader):
+            yield as_batch(batch, *self.sizes, f"batch {i} of {self.name}: ")
+
+
+def brings_labels(x: Any) -> bool:
+    """Whether `x` is a `DataLoader` or a `Dataset`, which has labels of its own."""
+    return isinstance(x, (DataLoader, Dataset))
+
+
+def as_batch(batch: Any, n_inputs: int, n_classes: int, where: str = "") -> Batch:
+    """A pair (x, labels) as a `Batch` that fits the model; `where` begins errors."""
+    if isinstance(batch, Batch):
+        return batch
+    if not isinstance(batch, (tuple, list)) or len(batch) != 2:
+        raise TypeError(f"{where}a batch must be a pair (x, labels), got {said(batch)}")
+    x, labels = batch
+    try:
+        return Batch(*checked(x, labels, n_inputs, n_classes))
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"{where}{error}") from error
+
+
+def _stacked(samples: list[Any], where: str) -> tuple[Any, Any]:
+    """Samples (x, label) as a batch; those of a dense x become one tensor."""
+    for sample in samples:
+        if not isinstance(sample, (tuple, list)) or len(sample) != 2:
+            raise TypeError(f"{where}a sample must be a pair (x, label), got {said(sample)}")
+    labels = np.array([np.asarray(label) for _, label in samples])
+    if isinstance(samples[0][0], (SpikeTimes, Events)):
+        return collate([(x, 0) for x, _ in samples])[0], labels
+    dense = [asarray(x) for x, _ in samples]
+    shapes = sorted({tuple(x.shape) for x in dense})
+    if len(shapes) > 1:
+        raise ValueError(f"{where}x must have one shape, got {shapes}")
+    return torch.stack(dense), labels
 
 
 def pick(x: Any, samples: Any) -> Any:
@@ -132,9 +236,9 @@ class SpikeData(pl.LightningDataModule):
 
     Parameters
     ----------
-    train, validation : (x, labels)
+    train, validation : (x, labels), Dataset or DataLoader
         x is a tensor or array (samples, inputs, time), `SpikeTimes` or `Events`; labels are
-        integers 0 <= label < n_classes.
+        integers 0 <= label < n_classes. See `FetchedBatches` and `LoadedBatches` for the others.
     n_inputs, n_classes : int
         What the model takes and tells apart.
     batch_size : int
@@ -152,8 +256,8 @@ class SpikeData(pl.LightningDataModule):
 
     def __init__(
         self,
-        train: tuple[Any, Any],
-        validation: tuple[Any, Any] | None = None,
+        train: Any,
+        validation: Any = None,
         *,
         n_inputs: int,
         n_classes: int,
@@ -162,33 +266,56 @@ class SpikeData(pl.LightningDataModule):
         augment: Augment | None = None,
     ) -> None:
         super().__init__()
-        self.train = checked(*_pair("train", train), n_inputs, n_classes)
+        self.sizes = (n_inputs, n_classes)
+        self.train = self._kept("x" if brings_labels(train) else "train", train, "")
         self.validation = validation
         if validation is not None:
-            pair = _pair("validation", validation)
-            self.validation = checked(*pair, n_inputs, n_classes, "validation ")
+            self.validation = self._kept("validation", validation, "validation ")
         if augment is not None and not callable(augment):
             raise TypeError(f"augment must be a callable or None, got {said(augment)}")
+        if augment is not None and isinstance(train, DataLoader):
+            raise ValueError(
+                "augment changes the batches that fit makes: give the Dataset, not a DataLoader"
+            )
         self.batch_size = whole("batch_size", batch_size)
         self.seed, self.augment = whole("seed", seed, at_least=0), augment
 
-    def train_dataloader(self) -> Batches:
-        return self._batches(self.train, shuffle=True, augment=self.augment)
+    def train_dataloader(self) -> Batches | LoadedBatches:
+        return self._batches(self.train, "x", shuffle=True, augment=self.augment)
 
-    def val_dataloader(self) -> Batches | list[Any]:
-        return [] if self.validation is None else self._batches(self.validation, shuffle=False)
+    def val_dataloader(self) -> Batches | LoadedBatches | list[Any]:
+        if self.validation is None:
+            return []
+        return self._batches(self.validation, "validation", shuffle=False)
 
-    def _batches(self, data: Any, **options: Any) -> Batches:
+    def _kept(self, name: str, data: Any, of: str) -> Any:
+        """Data that fits the model; of a `Dataset` and a `DataLoader`, what can be known now."""
+        if isinstance(data, DataLoader):
+            return LoadedBatches(data, *self.sizes, name)
+        if isinstance(data, Dataset):
+            FetchedBatches(data, *self.sizes, name, batch_size=1, shuffle=False)
+            return data
+        return checked(*_pair(name, data), *self.sizes, of)
+
+    def _batches(self, data: Any, name: str, **options: Any) -> Batches | LoadedBatches:
         trainer = self.trainer
         assert trainer is not None
-        return Batches(
-            *data,
-            batch_size=self.batch_size,
-            seed=self.seed,
-            rank=trainer.global_rank,
-            world=trainer.world_size,
-            **options,
-        )
+        if isinstance(data, LoadedBatches):
+            if trainer.world_size > 1:
+                raise ValueError(
+                    f"{name}: several processes share the batches that fit makes: give the "
+                    "Dataset, not a DataLoader"
+                )
+            return data
+        options |= {
+            "batch_size": self.batch_size,
+            "seed": self.seed,
+            "rank": trainer.global_rank,
+            "world": trainer.world_size,
+        }
+        if isinstance(data, Dataset):
+            return FetchedBatches(data, *self.sizes, name, **options)
+        return Batches(*data, **options)
 
 
 def _pair(name: str, value: Any) -> tuple[Any, Any]:
@@ -205,6 +332,10 @@ def checked(x: Any, labels: Any, n_inputs: int, n_classes: int, of: str = "") ->
     check_neurons(neurons, n_inputs, "the model")
     if isinstance(x, Tensor):
         _check_finite(f"{of}x", x)
+    if labels is None:
+        raise TypeError(
+            f"{of}labels must be given with x, unless it is a DataLoader or a Dataset, got None"
+        )
     labels = _tensor(f"{of}labels", labels).cpu()
     if tuple(labels.shape) != (count,) or count == 0:
         raise ValueError(f"{count} {of}samples and labels of shape {tuple(labels.shape)}")

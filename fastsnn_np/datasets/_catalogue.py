@@ -1,14 +1,15 @@
-"""The data sets that recipes name: adding one is adding one record here."""
+"""The data sets that recipes and the command line name: adding one is adding one record here."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from .. import datasets
-from ..datasets._sources import Split
+from . import _fashion_mnist, _nmnist, _shd
+from ._sources import Split
 
 Root = str | os.PathLike[str] | None
 
@@ -19,6 +20,7 @@ class Binning(NamedTuple):
     dt: float  #: ms
     n_steps: int
     merge_polarities: bool
+    binary: bool  #: whether the events of a channel in one step count as one
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,9 @@ class DataSet:
     read : callable
         Gets a split ("train", "test"), the folder of the original files or None, and the `Binning`
         for recordings; gives (images, labels) or (events, labels).
+    find : callable
+        Gets a split and the folder of the original files or None; gives the file or folder that
+        holds the split, or raises FileNotFoundError, which says where to get it.
     classes : tuple of str
     shape : (rows, columns) or (channels,)
         How the neurons are arranged, for augmentation.
@@ -47,36 +52,42 @@ class DataSet:
     name: str
     kind: Literal["images", "recordings"]
     read: Callable[[Split, Root, Binning], tuple[Any, Any]]
+    find: Callable[[Split, Root], Path]
     classes: tuple[str, ...]
     shape: tuple[int, int] | tuple[int]
     mirrored: bool = False
     groups: Callable[[Root], Any] | None = None
 
 
-def _fashion_mnist(split: Split, root: Root, binning: Binning) -> tuple[Any, Any]:
-    return datasets.fashion_mnist(split, root=root)
+def _read_fashion_mnist(split: Split, root: Root, binning: Binning) -> tuple[Any, Any]:
+    return _fashion_mnist.fashion_mnist(split, root=root)
 
 
-def _fashion_mnist_sample(split: Split, root: Root, binning: Binning) -> tuple[Any, Any]:
-    return datasets.fashion_mnist_sample(split)
+def _read_sample(split: Split, root: Root, binning: Binning) -> tuple[Any, Any]:
+    return _fashion_mnist.fashion_mnist_sample(split)
 
 
-def _nmnist(split: Split, root: Root, binning: Binning) -> tuple[Any, Any]:
-    return datasets.nmnist(
+def _find_sample(split: Split, root: Root) -> Path:
+    return _fashion_mnist.SAMPLE
+
+
+def _read_nmnist(split: Split, root: Root, binning: Binning) -> tuple[Any, Any]:
+    return _nmnist.nmnist(
         split,
         root=root,
         dt=binning.dt,
         n_steps=binning.n_steps,
         polarities="merged" if binning.merge_polarities else "both",
+        binary=binning.binary,
     )
 
 
-def _shd(split: Split, root: Root, binning: Binning) -> tuple[Any, Any]:
-    return datasets.shd(split, root=root, dt=binning.dt, n_steps=binning.n_steps)
+def _read_shd(split: Split, root: Root, binning: Binning) -> tuple[Any, Any]:
+    return _shd.shd(split, root=root, dt=binning.dt, n_steps=binning.n_steps, binary=binning.binary)
 
 
 def _shd_speakers(root: Root) -> Any:
-    return datasets.shd_speakers("train", root=root)
+    return _shd.shd_speakers("train", root=root)
 
 
 def _numbers(n: int) -> tuple[str, ...]:
@@ -87,24 +98,34 @@ _ALL = (
     DataSet(
         "fashion-mnist",
         kind="images",
-        read=_fashion_mnist,
-        classes=datasets.FASHION_MNIST_CLASSES,
+        read=_read_fashion_mnist,
+        find=_fashion_mnist.find,
+        classes=_fashion_mnist.CLASSES,
         shape=(28, 28),
         mirrored=True,
     ),
     DataSet(
         "fashion-mnist-sample",
         kind="images",
-        read=_fashion_mnist_sample,
-        classes=datasets.FASHION_MNIST_CLASSES,
+        read=_read_sample,
+        find=_find_sample,
+        classes=_fashion_mnist.CLASSES,
         shape=(28, 28),
         mirrored=True,
     ),
-    DataSet("n-mnist", kind="recordings", read=_nmnist, classes=_numbers(10), shape=(34, 34)),
+    DataSet(
+        "n-mnist",
+        kind="recordings",
+        read=_read_nmnist,
+        find=_nmnist.find,
+        classes=_numbers(10),
+        shape=(34, 34),
+    ),
     DataSet(
         "shd",
         kind="recordings",
-        read=_shd,
+        read=_read_shd,
+        find=_shd.find,
         classes=_numbers(20),
         shape=(700,),
         groups=_shd_speakers,
