@@ -386,5 +386,4 @@ def _renamed(x: Events, name: Any) -> Events:
     before = np.zeros(x.n_events + 1, whole)
     np.cumsum(kept, dtype=whole, out=before[1:])
     values = None if x.values is None else x.values[kept]
-    indptr = before[x.indptr].astype(np.int64)
-    return Events.unchecked(indptr, indices[kept], x.n_neurons, values)
+    return Events.unchecked(before[x.indptr].astype(np.int64), indices[kept], x.n_neurons, values)
