@@ -18,9 +18,9 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 from . import backends
 from ._checks import is_whole, probability
-from ._namespace import is_torch, namespace, to_numpy
+from ._namespace import is_torch, namespace, said, to_numpy
 from .spikes import Events, SpikeTimes
-from .spikes._moving import Moves, centres, moved
+from .spikes._moving import Moves, centres, mates, moved
 
 __all__ = [
     "blend",
@@ -215,7 +215,7 @@ def blend(x: Events, rng: np.random.Generator, *, labels: Any, p: float = 0.5) -
             f"labels must be whole numbers, one for each of the {len(x)} samples, got "
             f"{labels.dtype} of shape {labels.shape}"
         )
-    mate = _mates(labels, rng)
+    mate = mates(labels, rng)
     own = np.arange(len(x))
     blended = (rng.random(len(x)) < p) & (mate != own)
     centre = centres(host)
@@ -225,17 +225,6 @@ def blend(x: Events, rng: np.random.Generator, *, labels: Any, p: float = 0.5) -
     first = Moves(own, ways[:, 0], ways[:, 1])
     second = Moves(np.where(blended, mate, -1), others[:, 0], others[:, 1])
     return moved(host, first, second, blended, rng)
-
-
-def _mates(labels: Any, rng: np.random.Generator) -> Any:
-    """For each sample another one of its label, drawn evenly; itself if there is none."""
-    order = np.argsort(labels, kind="stable")
-    _, starts, sizes = np.unique(labels[order], return_index=True, return_counts=True)
-    start, size = np.repeat(starts, sizes), np.repeat(sizes, sizes)
-    further = 1 + rng.integers(0, np.maximum(size - 1, 1))
-    mate = np.empty(len(labels), np.int64)
-    mate[order] = order[start + (np.arange(len(labels)) - start + further) % size]
-    return mate
 
 
 def jitter(x: SpikeTimes, rng: np.random.Generator, *, steps: int = 1) -> SpikeTimes:

@@ -329,3 +329,21 @@ def test_what_commands_import(run):
             [sys.executable, "-c", code], capture_output=True, text=True, check=True
         )
         assert done.stdout.splitlines()[-1] == "[]", line
+
+
+def test_info_of_neurons_that_fire_again_and_again(tmp_path, capsys):
+    layer = fs.Layer(
+        np.ones((3, 4)),
+        neuron=fs.Neuron("always", adaptation="threshold"),
+        rho=0.5,
+        threshold=np.array([1.0, 2.0, 4.0]),
+        recurrent=np.ones((3, 3)),
+    )
+    path = tmp_path / "a.safetensors"
+    fs.Network([layer], fs.Readout(np.ones((2, 3)), kind="weighted", gamma=0.9)).save(path)
+    found = data_of(capsys, f"info {path}")["layers"]
+    assert found[0]["neuron"]["adaptation"] == "threshold"
+    assert found[0]["threshold"] == 2.0
+    assert found[0]["parameters"] == 12 + 9 + 4 * 3  # beta, threshold, rho and b
+    assert found[1]["read_out_by"] == "weighted"
+    assert "weighted" in said(capsys, f"info {path}")

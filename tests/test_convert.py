@@ -47,6 +47,28 @@ def arrays_of(network):
     return [getattr(part, name) for part in parts for name in ("weight", "bias", "beta")]
 
 
+W = np.ones((3, 4))
+ALWAYS = fs.Layer(W, neuron=fs.Neuron("always"))
+NOT_SINGLE_SPIKE = {
+    "fires again": fs.Network([ALWAYS], fs.Readout(W[:, :3])),
+    "delay": fs.Network([fs.Layer(W, delay=np.arange(4))], fs.Readout(W[:, :3])),
+    "weighted": fs.Network([], fs.Readout(W, kind="weighted", gamma=0.9)),
+}
+
+
+@pytest.mark.parametrize("name", NOT_SINGLE_SPIKE)
+def test_what_a_format_cannot_say_is_refused(tmp_path, name):
+    network = NOT_SINGLE_SPIKE[name]
+    for write in (
+        lambda path: convert.to_nir(network, path),
+        lambda path: convert.to_onnx(network, path, n_steps=5),
+        lambda path: convert.quantised(network, 4).save(path),
+    ):
+        with pytest.raises(ValueError, match="fire once, without delays, and readouts"):
+            write(tmp_path / "a")
+    assert not (tmp_path / "a").exists()
+
+
 # --- integers -----------------------------------------------------------------------------------
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 
-from .._namespace import to_numpy
+from .._namespace import is_array, to_numpy
+from .._parts import arrays_of
 from ..metrics import connection_sparsity, footprint
 from ..network import Layer, Readout
 from ..spikes._described import size_said
@@ -42,16 +44,21 @@ def _described(part: Layer | Readout, dt: float) -> dict[str, Any]:
     beta = to_numpy(part.beta).astype(np.float64)
     tau = -dt / np.log(beta)
     weight = to_numpy(part.weight)
+    threshold = None
+    if isinstance(part, Layer):  # one number, or the middle of one per neuron
+        at = part.threshold
+        threshold = float(np.median(to_numpy(at))) if is_array(at) else at
     return {
         "kind": "readout" if isinstance(part, Readout) else "hidden",
         "inputs": part.n_inputs,
         "neurons": part.n_neurons,
-        "parameters": weight.size + beta.size + (0 if part.bias is None else part.n_neurons),
+        "parameters": sum(int(to_numpy(array).size) for array in arrays_of(part).values()),
         "tau_ms": {"min": tau.min(), "median": float(np.median(tau)), "max": tau.max()},
         "weights": {"mean": float(weight.mean()), "std": float(weight.std())},
         "bias": part.bias is not None,
         "input_scale": part.input_scale,
-        "threshold": part.threshold if isinstance(part, Layer) else None,
+        "threshold": threshold,
+        "neuron": asdict(part.neuron) if isinstance(part, Layer) else None,
         "read_out_by": part.kind if isinstance(part, Readout) else None,
     }
 

@@ -12,6 +12,7 @@ from .._checks import whole
 from .._namespace import said, to_numpy
 from .._storage import Format, as_path
 from ..network import Layer, Network, Readout
+from ._parts import check_single_spike
 
 _FORMAT = Format("quantised network", version=1)
 
@@ -41,6 +42,7 @@ class Quantised:
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write integers, scales, biases and betas as a safetensors file. See `load`."""
+        check_single_spike(self.network, "a file of integer weights")
         arrays: dict[str, Any] = {}
         for i, part in enumerate((*self.network.layers, self.network.readout)):
             arrays[f"{i}.integers"], arrays[f"{i}.scale"] = self.integers[i], self.scales[i]

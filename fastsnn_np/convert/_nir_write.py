@@ -12,7 +12,15 @@ from .._checks import check_option, positive, whole
 from .._namespace import said, to_numpy
 from .._storage import as_path, replacing
 from ..network import Layer, Network, Readout
-from ._parts import RULES, SNNTORCH_DT, Dialect, gain_of, tau_of, weights_of
+from ._parts import (
+    RULES,
+    SNNTORCH_DT,
+    Dialect,
+    check_single_spike,
+    gain_of,
+    tau_of,
+    weights_of,
+)
 
 NEVER = 1e30  #: the threshold of a readout where the reader has no neurons without one
 _MARGIN = 2.0  # what the inhibition exceeds the least one by, for rounding on the other side
@@ -69,6 +77,7 @@ def to_nir(
     """
     if not isinstance(network, Network):
         raise TypeError(f"network must be a Network, got {said(network)}")
+    check_single_spike(network, "a NIR file of this writer")
     check_option("dialect", dialect, Dialect)
     path = as_path(path)
     largest_input = positive("largest_input", largest_input)

@@ -12,6 +12,7 @@ from .._checks import check_steps
 from .._namespace import said, to_numpy
 from .._storage import as_path, replacing
 from ..network import Layer, Network, Readout
+from ._parts import check_single_spike
 
 _OPSET = 17
 
@@ -44,6 +45,7 @@ def to_onnx(network: Network, path: str | os.PathLike[str], n_steps: int) -> Non
     """
     if not isinstance(network, Network):
         raise TypeError(f"network must be a Network, got {said(network)}")
+    check_single_spike(network, "an ONNX file of this writer")
     path, n_steps = as_path(path), check_steps(n_steps)
     try:
         import onnx

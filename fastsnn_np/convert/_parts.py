@@ -7,7 +7,7 @@ from typing import Any, Literal
 import numpy as np
 
 from .._namespace import to_numpy
-from ..network import Layer, Readout
+from ..network import Layer, Network, Readout
 
 Rule = Literal["exact", "euler"]
 Dialect = Literal["nir", "snntorch", "norse"]
@@ -15,6 +15,15 @@ Dialect = Literal["nir", "snntorch", "norse"]
 #: how each library turns tau into beta
 RULES: dict[str, Rule] = {"nir": "exact", "snntorch": "euler", "norse": "euler"}
 SNNTORCH_DT = 0.1  # ms; snnTorch's NIR modules know no other step
+
+
+def check_single_spike(network: Network, what: str) -> None:
+    """Refuse a network that `what` would be another one in."""
+    if not network.single_spike:
+        raise ValueError(
+            f"{what} holds neurons that fire once, without delays, and readouts by the sum or the "
+            "maximum; network.save keeps all others"
+        )
 
 
 def tau_of(beta: Any, dt: float, rule: Rule) -> Any:
