@@ -326,9 +326,9 @@ def _checked_images(x: Any, shape: Any) -> tuple[int, int]:
 
 
 def _amount(name: str, value: Any, most: int | None = None) -> int:
-    if not (is_whole(value) and 0 <= value <= (2**31 - 1 if most is None else most)):
-        bound = "below 2^31 and at least 0" if most is None else f"in 0 ... {most}"
-        raise ValueError(f"{name} must be a whole number {bound}, got {value!r}")
+    most = 2**31 - 1 if most is None else most
+    if not (is_whole(value) and 0 <= value <= most):
+        raise ValueError(f"{name} must be a whole number in 0 ... {most}, got {said(value)}")
     return int(value)
 
 
