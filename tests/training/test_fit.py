@@ -136,15 +136,24 @@ def test_weight_decay_leaves_time_constants_alone(task):
 
 def test_patience_ends_with_the_best_epoch(task, tmp_path):
     """And a run that it has stopped is over, however often it is resumed."""
+    import lightning.pytorch as pl
+
+    weights = []
+
+    class Keeper(pl.Callback):
+        def on_train_epoch_end(self, trainer, pl_module):
+            weights.append(pl_module.model.readout.weight.detach().clone())
+
     torch.manual_seed(0)
     model = FastSNN([12, 10, 2])
     options = {"validation": task, "learning_rate": 0.3, "batch_size": 20, "out": tmp_path}
     options |= {"epochs": 60, "patience": 3}
-    history = fit(model, *task, **options)
+    history = fit(model, *task, **options, callbacks=[Keeper()])
     validated = [record["validation_accuracy"] for record in history]
     best = int(np.argmax(validated))
-    assert len(history) == best + 4 < 60
-    assert validated[-1] < validated[best]
+    assert len(history) == len(weights) == best + 4 < 60
+    assert torch.equal(model.readout.weight, weights[best])
+    assert not torch.equal(weights[best], weights[-1])
     with torch.no_grad():
         right = (model(task[0]).argmax(-1).numpy() == task[1]).mean()
     assert right == pytest.approx(validated[best])
