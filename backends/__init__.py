@@ -108,7 +108,7 @@ def get(name: str) -> Backend:
     ImportError
         The library's own error, if it cannot be imported.
     """
-    match name:
+    match name if isinstance(name, str) else None:
         case "numpy":
             from fastsnn_np.backends.numpy import BACKEND
         case "numba":

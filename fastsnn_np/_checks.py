@@ -84,6 +84,20 @@ def fraction(name: str, value: Any) -> float:
     return number
 
 
+def gamma_of(kind: str, gamma: Any) -> float | None:
+    """The decay per step of a weighted sum, inside (0, 1) as a plain float; others have none."""
+    if kind != "weighted":
+        if gamma is not None:
+            raise ValueError(
+                f'gamma is of readouts of kind "weighted", and this one is {kind!r}, '
+                f"got gamma {said(gamma)}"
+            )
+        return None
+    if not (is_number(gamma) and 0 < (number := as_float(gamma)) < 1):
+        raise ValueError(f"gamma of a weighted readout must lie inside (0, 1), got {said(gamma)}")
+    return number
+
+
 def probability(name: str, value: Any) -> float:
     """A number in [0, 1] as a plain float."""
     if not (is_number(value) and 0 <= (number := as_float(value)) <= 1):

@@ -7,6 +7,7 @@ Array API; ``event`` at a cost that follows the spikes, ``dense kernel`` in one 
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, Literal, NamedTuple, Protocol
 
 from . import backends
@@ -16,6 +17,8 @@ from ._decay import InputScale, as_real, by_plan, plan_of
 from ._first_spike import first_crossing, spike_counts
 from ._layer import LayerOutput, ReadoutKind, ReadoutOutput, layer, pool
 from ._namespace import Array, as_dtype, device_of, float_dtype, is_traced, namespace
+from ._parts import Layer
+from ._spiking import SpikingOutput, Standing, spiking
 from .spikes import Events, SpikeTimes, samples_of, shape_of
 
 #: what a caller may ask for; what is computed may also be the "dense kernel"
@@ -105,6 +108,31 @@ class PreparedNetwork(Protocol):
         """Spike times and logits of an input (batch, inputs, time), in any form."""
 
 
+class PreparedSpiking(Protocol):
+    """A layer of neurons that fire again and again, checked and laid out."""
+
+    def __call__(
+        self,
+        x: Any,
+        *,
+        before: Standing | None = None,
+        return_potential: bool = False,
+        goes_on: bool = False,
+    ) -> SpikingOutput:
+        """Spikes of an input (batch, inputs, time), in any form.
+
+        The last three are for an engine that has states and potentials of such neurons. A run that
+        `goes_on` gives the same bits however a recording is cut.
+        """
+
+
+class SpikingEngine(Protocol):
+    """A way to compute layers of neurons that fire again and again."""
+
+    def spiking(self, layer: Layer) -> PreparedSpiking:
+        """A layer made ready, without its delays."""
+
+
 class Engine(Protocol):
     """A way to compute layers: prepare one once, then call it."""
 
@@ -185,6 +213,9 @@ class _Dense:
             return ReadoutOutput(pool(v, options.kind), v[..., -1], v if return_potential else None)
 
         return logits
+
+    def spiking(self, layer: Layer) -> PreparedSpiking:
+        return partial(spiking, layer=layer)
 
     def network(self, hidden: list[LayerPart], readout: ReadoutPart) -> PreparedNetwork | None:
         """All layers, for as many samples at a time as stay in cache."""
@@ -320,4 +351,4 @@ def with_parameters(
     return run
 
 
-DENSE: Engine = _Dense()
+DENSE = _Dense()

@@ -148,9 +148,13 @@ def first_spike_times(potential: Array, /, threshold: float = 1.0) -> Array:
 
 def first_crossing(xp: Any, potential: Array, threshold: float) -> Array:
     """`first_spike_times` for arguments known to be right."""
-    crossing = potential > threshold
-    any_true, first = (backends.of(xp).first_true or _first_true)(crossing)
-    never = xp.asarray(potential.shape[-1], dtype=xp.int32, device=device_of(potential))
+    return first_true(xp, potential > threshold)
+
+
+def first_true(xp: Any, flags: Array) -> Array:
+    """int32 (...): the first step at which a flag (..., time) is True; their number if none is."""
+    any_true, first = (backends.of(xp).first_true or _first_true)(flags)
+    never = xp.asarray(flags.shape[-1], dtype=xp.int32, device=device_of(flags))
     return xp.where(any_true, xp.astype(first, xp.int32), never)
 
 

@@ -13,11 +13,12 @@ Fires = Literal["once", "always"]
 Reset = Literal["subtract", "zero", "none"]
 ResetAt = Literal["after decay", "before decay"]
 Adaptation = Literal["none", "threshold", "current"]
+LogitsKind = Literal["sum", "max", "weighted"]
 
 
 @dataclass(frozen=True)
 class Neuron:
-    """The kind of the neurons of a layer; its numbers are parameters of `torch.SpikingLIF`.
+    """The kind of the neurons of a layer; its numbers are fields of `Layer`.
 
     With s the spikes, theta the threshold, sc = 1 or 1 - beta, and I the input current, which
     includes that of recurrent weights, one step after each spike:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from typing import Any, Literal, NamedTuple
 
-from ._checks import check_option, flag
+import numpy as np
+
+from ._checks import check_option, flag, gamma_of
 from ._currents import currents
 from ._decay import InputScale, Method, decay
 from ._first_spike import first_spike_times
-from ._namespace import Array, namespace
+from ._kinds import LogitsKind
+from ._namespace import Array, device_of, namespace
 from .spikes import Events, SpikeTimes
 
-ReadoutKind = Literal["sum", "max"]
+ReadoutKind = Literal["sum", "max"]  # without weights over time, which engines compute themselves
 
 
 class LayerOutput(NamedTuple):
@@ -86,12 +89,16 @@ def readout(
     /,
     *,
     beta: float | Array,
-    kind: ReadoutKind = "sum",
+    kind: LogitsKind = "sum",
+    gamma: float | None = None,
     initial_potential: float | Array | None = None,
     input_scale: InputScale = "normalised",
     return_potential: bool = False,
 ) -> ReadoutOutput:
     """Neurons that never fire; their logits are the sum or the maximum of V over time.
+
+    Those of ``kind="weighted"`` are sum_t gamma^t V[t], 0 < gamma < 1, where early spikes count
+    more.
 
     Always computed with ``method="block"``: the FFT's rounding would move the argmax of a flat
     potential (eq. 19 takes the maximum).
@@ -117,16 +124,22 @@ def readout(
     --------
     layer : for the other parameters.
     """
-    check_option("kind", kind, ReadoutKind)
+    check_option("kind", kind, LogitsKind)
+    gamma = gamma_of(kind, gamma)
     return_potential = flag("return_potential", return_potential)
     v = _potential(x, weight, bias, beta, initial_potential, input_scale, "block")
-    return ReadoutOutput(pool(v, kind), v[..., -1], v if return_potential else None)
+    return ReadoutOutput(pool(v, kind, gamma), v[..., -1], v if return_potential else None)
 
 
-def pool(potential: Array, kind: str) -> Array:
-    """Logits from the readout's potential: its sum or maximum over time."""
+def pool(potential: Array, kind: str, gamma: float | None = None) -> Array:
+    """Logits from the readout's potential: its sum, maximum or weighted sum over time."""
     xp = namespace(potential=potential)
-    pooled: Array = (xp.sum if kind == "sum" else xp.max)(potential, axis=-1)
+    if gamma is not None:
+        weights = gamma ** np.arange(potential.shape[-1])
+        weights[weights < float(xp.finfo(potential.dtype).smallest_normal)] = 0
+        device = device_of(potential)
+        potential = potential * xp.asarray(weights, dtype=potential.dtype, device=device)
+    pooled: Array = (xp.max if kind == "max" else xp.sum)(potential, axis=-1)
     return pooled
 
 

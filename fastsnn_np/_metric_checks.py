@@ -1,4 +1,4 @@
-"""Whether networks, results and counts belong together, which `metrics` asks first."""
+"""Whether networks, results and counts belong together, which `metrics` asks first; entries."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ import numpy as np
 
 from ._checks import check_real
 from ._forward import Result
-from ._namespace import to_numpy
+from ._namespace import namespace, to_numpy
 from .network import Network
+from .spikes import Events, SpikeTimes
 
 
 def check_result(result: Any) -> None:
@@ -89,3 +90,18 @@ def class_numbers(name: str, labels: Any, n_classes: int) -> Any:
             f"{name} must lie in 0 ... {n_classes - 1}, got {labels.min()} to {labels.max()}"
         )
     return labels.astype(np.int64)
+
+
+def entries_per_neuron(x: Any) -> tuple[Any, bool]:
+    """Non-zero entries of each input over time, (batch, neurons), and whether all are -1 or 1."""
+    if isinstance(x, SpikeTimes):
+        return (to_numpy(x.times) < x.n_steps).astype(np.int64), True
+    if isinstance(x, Events):
+        sample = np.repeat(np.arange(len(x)), x.indptr[:, -1] - x.indptr[:, 0])
+        flat = np.bincount(sample * x.n_neurons + x.indices, minlength=len(x) * x.n_neurons)
+        binary = x.values is None or bool((np.abs(x.values) == 1).all())
+        return flat.reshape(len(x), x.n_neurons), binary
+    check_real("x", x.dtype, namespace(x=x))
+    x = to_numpy(x)
+    counts = np.count_nonzero(x, axis=-1)
+    return counts, x.dtype == np.bool_ or bool(((x == 0) | (np.abs(x) == 1)).all())

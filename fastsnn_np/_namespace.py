@@ -6,6 +6,7 @@ namespace ``xp`` and calls nothing else that knows one library from another.
 
 from __future__ import annotations
 
+import re
 import sys
 from types import ModuleType
 from typing import Any
@@ -132,6 +133,7 @@ def said(value: Any) -> str:
         text = repr(value)
     except ValueError:  # an int of more digits than Python prints
         text = "a number too long to print"
+    text = re.sub(r" at 0x[0-9a-fA-F]+", "", text)  # an address tells nobody anything
     return text if len(text) <= 80 else f"{text[:77]}..."
 
 

@@ -129,7 +129,9 @@ class Format:
     kind : str
         What the file holds, for error messages: "network".
     version : int
-        The version that is written, and the only one that is read.
+        The newest version.
+    oldest : int, optional
+        The oldest version that is read; the newest alone unless given.
     framework : {"numpy", "pt"}
         The library of the arrays.
     unmarked : int, optional
@@ -140,6 +142,7 @@ class Format:
     version: int
     framework: Literal["numpy", "pt"] = "numpy"
     unmarked: int | None = None
+    oldest: int | None = None
 
     @property
     def key(self) -> str:
@@ -147,15 +150,23 @@ class Format:
         return f"fastsnn_np.{self.kind}"
 
     def write(
-        self, path: str | os.PathLike[str], header: dict[str, Any], arrays: dict[str, Any]
+        self,
+        path: str | os.PathLike[str],
+        header: dict[str, Any],
+        arrays: dict[str, Any],
+        *,
+        version: int | None = None,
     ) -> None:
-        """Write header and arrays; the file appears whole or not at all."""
+        """Write header and arrays, in the newest version or another one of those that are read.
+
+        The file appears whole or not at all.
+        """
         save_file: Any
         if self.framework == "numpy":
             from safetensors.numpy import save_file
         else:
             from safetensors.torch import save_file
-        text = json.dumps({"version": self.version, **header})
+        text = json.dumps({"version": self.version if version is None else version, **header})
         with replacing(path) as temporary:
             save_file(arrays, temporary, metadata={self.key: text})
 
@@ -200,10 +211,12 @@ class Format:
                 raise TypeError(f"version {version}")
         except (AttributeError, KeyError, TypeError, ValueError, RecursionError) as error:
             raise ValueError(f"{path} has a damaged {self.kind} header: {error!r}") from error
-        if version != self.version:
+        oldest = self.version if self.oldest is None else self.oldest
+        if version not in range(oldest, self.version + 1):
             newer = isinstance(version, int) and version > self.version
+            read = f"{self.version}" if oldest == self.version else f"{oldest} to {self.version}"
             raise ValueError(
                 f"{path} has {self.kind} format version {version!r}, this fastsnn_np reads "
-                f"{self.version}" + (": install a newer one" if newer else "")
+                f"{read}" + (": install a newer one" if newer else "")
             )
         return header

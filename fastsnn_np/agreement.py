@@ -7,6 +7,10 @@ times are compared exactly for every neuron whose margin exceeds a bound:
     bound(b,i)  = 16 eps(dtype) max(1, max_t |V[b,i,t]|)
 
 The neurons left out are counted: of at least 10,000 no more than 0.1 % may be.
+
+Of neurons that fire again and again, one near-tie changes everything after it. They are compared at
+every step before the first one where |V - theta| <= bound, of the neuron itself, or of any neuron
+of the sample where the layer is recurrent. In float64 they are compared whole.
 """
 
 from __future__ import annotations
@@ -16,10 +20,18 @@ from typing import Any
 
 import numpy as np
 
-from ._checks import check_real, finite, working_dtype
+from ._checks import check_real, finite, flag, working_dtype
 from ._namespace import to_numpy
 
-__all__ = ["POTENTIAL_TOLERANCE", "Agreement", "inside_bound", "potential_error", "spike_times"]
+__all__ = [
+    "POTENTIAL_TOLERANCE",
+    "Agreement",
+    "TrainAgreement",
+    "inside_bound",
+    "potential_error",
+    "spike_times",
+    "spike_trains",
+]
 
 POTENTIAL_TOLERANCE = {"float32": 1e-5, "float64": 1e-12}  #: of max|dV| / max|V|
 _POOL, _LEFT_OUT = 10_000, 1e-3
@@ -51,6 +63,37 @@ class Agreement:
         return f"{compared - self.different}/{compared} ({self.left_out} left out)"
 
 
+@dataclass(frozen=True)
+class TrainAgreement:
+    """How spike trains compare, in neuron-steps: one neuron of one sample at one step."""
+
+    compared: int
+    left_out: int  #: from the first near-tie on
+    near_ties: int  #: where rounding may decide
+    different: int
+
+    def __add__(self, other: TrainAgreement) -> TrainAgreement:
+        return TrainAgreement(
+            self.compared + other.compared,
+            self.left_out + other.left_out,
+            self.near_ties + other.near_ties,
+            self.different + other.different,
+        )
+
+    @property
+    def ok(self) -> bool:
+        """No difference and, over a pool that is large enough, few enough near-ties."""
+        steps = self.compared + self.left_out
+        few = steps < _POOL or self.near_ties <= _LEFT_OUT * steps
+        return self.different == 0 and few
+
+    def __str__(self) -> str:
+        return (
+            f"{self.compared - self.different}/{self.compared} "
+            f"({self.left_out} left out, {self.near_ties} near-ties)"
+        )
+
+
 def inside_bound(
     potential: Any, *, dtype: Any, threshold: float = 1.0, scale: Any = None
 ) -> tuple[Any, Any]:
@@ -79,11 +122,7 @@ def inside_bound(
     times = np.where(crossing.any(-1), crossing.argmax(-1), steps).astype(np.int32)
     matters = np.arange(steps) <= times[..., None]
     margin = np.where(matters, np.abs(potential - threshold), np.inf).min(-1)
-    scale = np.abs(potential).max(-1) if scale is None else _scale(scale)
-    if scale.shape not in ((), times.shape):
-        raise ValueError(f"scale must have shape {times.shape}, got {scale.shape}")
-    bound = 16 * np.finfo(dtype).eps * np.maximum(1, scale)
-    return times, margin <= bound
+    return times, margin <= _bound(potential, dtype, scale)
 
 
 def spike_times(
@@ -100,6 +139,51 @@ def spike_times(
     return Agreement(expected.size, int(inside.sum()), int(different.sum()))
 
 
+def spike_trains(
+    spikes: Any,
+    expected: Any,
+    distance: Any,
+    *,
+    dtype: Any,
+    scale: Any = None,
+    recurrent: bool = False,
+) -> TrainAgreement:
+    """Compare spike trains with the reference's, `reference.spiking_layer`, up to near-ties.
+
+    Parameters
+    ----------
+    spikes : bool array (batch, neurons, time) of any library
+        The trains of the implementation under test.
+    expected : bool NumPy array of the same shape
+        The reference's trains.
+    distance : float64 NumPy array of the same shape
+        The reference's distance from the threshold.
+    dtype : NumPy dtype
+        The dtype of the implementation under test; with float64 nothing is left out.
+    scale : array (batch, neurons), optional
+        As in `inside_bound`; max_t |distance| unless given.
+    recurrent : bool
+        Whether neurons hear one another, so that a near-tie of one is one of the whole sample.
+    """
+    distance, dtype = _potential("distance", distance), working_dtype(dtype)
+    recurrent = flag("recurrent", recurrent)
+    spikes, expected = to_numpy(spikes), to_numpy(expected)
+    for name, trains in (("spikes", spikes), ("expected", expected)):
+        if trains.dtype != np.bool_ or trains.shape != distance.shape:
+            raise ValueError(
+                f"{name} must be booleans of shape {distance.shape}, as distance has, got "
+                f"{trains.dtype} of shape {trains.shape}"
+            )
+    near = np.abs(distance) <= _bound(distance, dtype, scale)[..., None]
+    if dtype == np.float64:
+        near[...] = False
+    some = near.any(axis=-2, keepdims=True) if recurrent else near
+    after = np.broadcast_to(np.logical_or.accumulate(some, axis=-1), near.shape)
+    different = (spikes != expected) & ~after
+    left_out = int(after.sum())
+    return TrainAgreement(near.size - left_out, left_out, int(near.sum()), int(different.sum()))
+
+
 def potential_error(potential: Any, expected: Any) -> float:
     """max|dV| / max|V|, to be held against ``POTENTIAL_TOLERANCE``."""
     potential, expected = _potential("potential", potential), _potential("expected", expected)
@@ -109,6 +193,15 @@ def potential_error(potential: Any, expected: Any) -> float:
         return 0.0
     largest = float(np.abs(expected).max())
     return float(np.abs(potential - expected).max()) / (largest or 1.0)
+
+
+def _bound(potential: Any, dtype: Any, scale: Any) -> Any:
+    """What rounding may move the potential of each neuron by, (batch, neurons)."""
+    scale = np.abs(potential).max(-1) if scale is None else _scale(scale)
+    if scale.shape not in ((), potential.shape[:-1]):
+        raise ValueError(f"scale must have shape {potential.shape[:-1]}, got {scale.shape}")
+    bound = 16 * np.finfo(dtype).eps * np.maximum(1, scale)
+    return np.broadcast_to(bound, potential.shape[:-1])
 
 
 def _scale(scale: Any) -> Any:

@@ -18,9 +18,9 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 from . import backends
 from ._checks import is_whole, probability
-from ._namespace import is_torch, namespace, to_numpy
+from ._namespace import is_torch, namespace, said, to_numpy
 from .spikes import Events, SpikeTimes
-from .spikes._moving import Moves, centres, moved
+from .spikes._moving import Moves, centres, mates, moved
 
 __all__ = [
     "blend",
@@ -215,7 +215,7 @@ def blend(x: Events, rng: np.random.Generator, *, labels: Any, p: float = 0.5) -
             f"labels must be whole numbers, one for each of the {len(x)} samples, got "
             f"{labels.dtype} of shape {labels.shape}"
         )
-    mate = _mates(labels, rng)
+    mate = mates(labels, rng)
     own = np.arange(len(x))
     blended = (rng.random(len(x)) < p) & (mate != own)
     centre = centres(host)
@@ -225,17 +225,6 @@ def blend(x: Events, rng: np.random.Generator, *, labels: Any, p: float = 0.5) -
     first = Moves(own, ways[:, 0], ways[:, 1])
     second = Moves(np.where(blended, mate, -1), others[:, 0], others[:, 1])
     return moved(host, first, second, blended, rng)
-
-
-def _mates(labels: Any, rng: np.random.Generator) -> Any:
-    """For each sample another one of its label, drawn evenly; itself if there is none."""
-    order = np.argsort(labels, kind="stable")
-    _, starts, sizes = np.unique(labels[order], return_index=True, return_counts=True)
-    start, size = np.repeat(starts, sizes), np.repeat(sizes, sizes)
-    further = 1 + rng.integers(0, np.maximum(size - 1, 1))
-    mate = np.empty(len(labels), np.int64)
-    mate[order] = order[start + (np.arange(len(labels)) - start + further) % size]
-    return mate
 
 
 def jitter(x: SpikeTimes, rng: np.random.Generator, *, steps: int = 1) -> SpikeTimes:
@@ -337,9 +326,9 @@ def _checked_images(x: Any, shape: Any) -> tuple[int, int]:
 
 
 def _amount(name: str, value: Any, most: int | None = None) -> int:
-    if not (is_whole(value) and 0 <= value <= (2**31 - 1 if most is None else most)):
-        bound = "below 2^31 and at least 0" if most is None else f"in 0 ... {most}"
-        raise ValueError(f"{name} must be a whole number {bound}, got {value!r}")
+    most = 2**31 - 1 if most is None else most
+    if not (is_whole(value) and 0 <= value <= most):
+        raise ValueError(f"{name} must be a whole number in 0 ... {most}, got {said(value)}")
     return int(value)
 
 
@@ -397,5 +386,4 @@ def _renamed(x: Events, name: Any) -> Events:
     before = np.zeros(x.n_events + 1, whole)
     np.cumsum(kept, dtype=whole, out=before[1:])
     values = None if x.values is None else x.values[kept]
-    indptr = before[x.indptr].astype(np.int64)
-    return Events.unchecked(indptr, indices[kept], x.n_neurons, values)
+    return Events.unchecked(before[x.indptr].astype(np.int64), indices[kept], x.n_neurons, values)

@@ -21,8 +21,10 @@ from ._metric_checks import (
     check_operations,
     check_result,
     class_numbers,
+    entries_per_neuron,
 )
-from ._namespace import namespace, to_numpy
+from ._namespace import to_numpy
+from ._parts import arrays_of
 from .network import Layer, Network, Readout
 from .spikes import Events, SpikeTimes, shape_of
 
@@ -84,7 +86,7 @@ class LatencyToDecision:
 
 
 def footprint(network: Network) -> int:
-    """Bytes of the parameters and of the state, one potential per neuron.
+    """Bytes of parameters and state: a potential per neuron, and what adapts it.
 
     NeuroBench's footprint is that of parameters and buffers, among them the inner state of
     spiking layers, and leaves activations out.
@@ -148,9 +150,8 @@ def synaptic_operations(
             f"{(batch_of(result), network.sizes[0], result.n_steps)}: "
             "result must be forward(x, network)"
         )
-    inputs, binary = _input_counts(x)
-    hidden = [to_numpy(times) < result.n_steps for times in result.spike_times]
-    counts = [inputs, *hidden]
+    inputs, binary = entries_per_neuron(x)
+    counts = [inputs, *[entries_per_neuron(spikes)[0] for spikes in result.spikes]]
     fan_out = [np.count_nonzero(to_numpy(part.weight), axis=0) for part in _parts(network)]
     done = np.stack([count @ n for count, n in zip(counts, fan_out, strict=True)], axis=1)
     done = done.astype(np.int64)
@@ -164,15 +165,16 @@ def synaptic_operations(
 def membrane_updates(network: Network, result: Result) -> Any:
     """How often potentials are computed, int64 (batch, layers), the readout last.
 
-    A neuron that has fired needs no further update, for it cannot fire again; NeuroBench, whose
-    neurons go on, counts changes at every step. The readout is updated at every step.
+    A neuron that fires once needs no further update when it has; NeuroBench, whose neurons go on,
+    counts changes at every step. All other neurons and the readout are updated at every step.
     """
     check_fit(network, result)
-    last = result.n_steps - 1
-    hidden = [
-        (np.minimum(to_numpy(times), last) + 1).sum(axis=1, dtype=np.int64)
-        for times in result.spike_times
-    ]
+    hidden = []
+    for layer, times in zip(network.layers, result.spike_times, strict=True):
+        updates = np.minimum(to_numpy(times) + 1, result.n_steps)
+        if layer.neuron.fires == "always":
+            updates[...] = result.n_steps
+        hidden.append(updates.sum(axis=1, dtype=np.int64))
     batch, classes = batch_of(result), network.readout.n_neurons
     return np.stack([*hidden, np.full(batch, result.n_steps * classes, np.int64)], axis=1)
 
@@ -286,7 +288,8 @@ def latency_to_decision(
         raise ValueError(
             f"one label for each sample: x has {count} samples and labels have shape {labels.shape}"
         )
-    pool = np.cumsum if network.readout.kind == "sum" else np.maximum.accumulate
+    pool = np.maximum.accumulate if network.readout.kind == "max" else np.cumsum
+    weights = (network.readout.gamma or 1.0) ** np.arange(shape_of(x).steps)
     right: Any = 0
     decided = []
     for start in range(0, count, batch_size):
@@ -294,7 +297,8 @@ def latency_to_decision(
         potentials = run(x[part]).potentials
         assert potentials is not None
         # one step after another, as the engine adds: pairwise sums would break ties another way
-        said = pool(to_numpy(potentials[-1]), axis=2).argmax(axis=1)
+        potential = to_numpy(potentials[-1])
+        said = pool(potential * weights.astype(potential.dtype), axis=2).argmax(axis=1)
         right = right + (said == labels[part, None]).sum(axis=0)
         other = said != said[:, -1:]
         last = said.shape[1] - np.argmax(other[:, ::-1], axis=1)
@@ -375,25 +379,11 @@ def _parts(network: Network) -> tuple[Layer | Readout, ...]:
 
 
 def _parameter_bytes(network: Network) -> int:
-    arrays = [a for part in _parts(network) for a in (part.weight, part.bias, part.beta)]
-    return sum(to_numpy(array).nbytes for array in arrays if array is not None)
+    arrays = [array for part in _parts(network) for array in arrays_of(part).values()]
+    return sum(to_numpy(array).nbytes for array in arrays)
 
 
 def _state_bytes(network: Network) -> int:
     itemsize = np.dtype(to_numpy(network.readout.weight).dtype).itemsize
-    return sum(network.sizes[1:]) * int(itemsize)
-
-
-def _input_counts(x: Any) -> tuple[Any, bool]:
-    """Non-zero entries of each input over time, (batch, neurons), and whether all are -1 or 1."""
-    if isinstance(x, SpikeTimes):
-        return (to_numpy(x.times) < x.n_steps).astype(np.int64), True
-    if isinstance(x, Events):
-        sample = np.repeat(np.arange(len(x)), x.indptr[:, -1] - x.indptr[:, 0])
-        flat = np.bincount(sample * x.n_neurons + x.indices, minlength=len(x) * x.n_neurons)
-        binary = x.values is None or bool((np.abs(x.values) == 1).all())
-        return flat.reshape(len(x), x.n_neurons), binary
-    check_real("x", x.dtype, namespace(x=x))
-    x = to_numpy(x)
-    counts = np.count_nonzero(x, axis=-1)
-    return counts, x.dtype == np.bool_ or bool(((x == 0) | (np.abs(x) == 1)).all())
+    adapting = [layer.n_neurons for layer in network.layers if layer.neuron.adapts]
+    return sum([*network.sizes[1:], *adapting]) * int(itemsize)

@@ -1,4 +1,4 @@
-"""A network's parameters: hidden layers of single-spike neurons, and a readout."""
+"""A network's parameters: hidden layers of spiking neurons, and a readout."""
 
 from __future__ import annotations
 
@@ -6,137 +6,18 @@ import math
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
-from . import backends
-from ._checks import (
-    check_beta,
-    check_finite,
-    check_number_or_array,
-    check_option,
-    check_real,
-    check_weights,
-    finite,
-    is_whole,
-    positive,
-    room_for,
-    seeded,
-    working_dtype,
-)
-from ._decay import InputScale, as_real, beta_from_tau
+from . import _file, backends
+from ._checks import finite, is_whole, positive, room_for, seeded, working_dtype
+from ._decay import InputScale, beta_from_tau
 from ._layer import ReadoutKind
-from ._namespace import Array, as_parameter, float_dtype, namespace, said, to_numpy
-from ._storage import Format
+from ._namespace import Array, namespace, said
+from ._parts import TAU_HIDDEN, TAU_READOUT, Layer, Readout, arrays_of
 
-__all__ = ["Layer", "Network", "Readout"]
-
-TAU_HIDDEN, TAU_READOUT = 10.0, 20.0  # ms, Table 1
-ARRAYS = ("weight", "bias", "beta")  # the fields of a part that are arrays
-_FORMAT = Format("network", version=1)
-_DTYPES = (np.dtype(np.float32), np.dtype(np.float64))
-
-
-@dataclass(frozen=True, eq=False)
-class _Parameters:
-    """What hidden layers and readouts share: a synaptic matrix and leaky neurons behind it."""
-
-    weight: Array
-    bias: Array | None = None
-    beta: float | Array | None = None
-    input_scale: InputScale = "unit"
-
-    def __post_init__(self) -> None:
-        weight, bias = self.weight, self.bias
-        if self.beta is not None:
-            check_number_or_array("beta", self.beta)
-        check_weights(weight, bias)
-        xp = namespace(weight=weight, bias=bias, beta=self.beta)
-        if 0 in weight.shape:
-            raise ValueError(f"weight must not be empty, got shape {tuple(weight.shape)}")
-        check_option("input_scale", self.input_scale, InputScale)
-        dtype = float_dtype(xp, weight=weight)
-        neurons = weight.shape[0]
-        beta = beta_from_tau(self._default_tau) if self.beta is None else self.beta
-        beta = as_real(xp, "beta", beta, weight, dtype)
-        if bias is not None:
-            check_real("bias", bias.dtype, xp)
-        check_beta(xp, beta, neurons=neurons)
-        arrays = {
-            "weight": as_parameter(xp, weight, weight, dtype),
-            "bias": None if bias is None else as_parameter(xp, bias, weight, dtype),
-            "beta": beta if beta.ndim else xp.broadcast_to(beta, (neurons,)),
-        }
-        for name, array in arrays.items():
-            if array is not None:
-                check_finite(f"the {self._kind}'s {name}", array)
-            object.__setattr__(self, name, array)
-
-    _default_tau: ClassVar = math.nan
-    _kind: ClassVar = "layer"
-
-    @property
-    def n_inputs(self) -> int:
-        return int(self.weight.shape[1])
-
-    @property
-    def n_neurons(self) -> int:
-        return int(self.weight.shape[0])
-
-
-@dataclass(frozen=True, eq=False)
-class Layer(_Parameters):
-    """A hidden layer of neurons that fire at most once.
-
-    Parameters
-    ----------
-    weight : array (neurons, inputs)
-        float32 or float64; the whole layer takes its dtype.
-    bias : array (neurons,), optional
-        A constant current at every step.
-    beta : float or array (neurons,), optional
-        Decay per step, inside (0, 1); from tau = 10 ms at dt = 1 ms unless given. Say another
-        time constant as ``beta=beta_from_tau(tau, dt)``.
-    input_scale : {"unit", "normalised"}
-        Whether the current is multiplied by 1 or by 1 - beta.
-    threshold : float
-        Firing threshold, finite.
-
-    Raises
-    ------
-    ValueError, TypeError
-        If shapes, values, libraries or devices do not fit.
-    """
-
-    threshold: float = 1.0
-    _default_tau = TAU_HIDDEN
-    _kind = "layer"
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        object.__setattr__(self, "threshold", finite("threshold", self.threshold))
-
-
-@dataclass(frozen=True, eq=False)
-class Readout(_Parameters):
-    """The last layer: neurons that never fire, read out by their potential.
-
-    Parameters
-    ----------
-    kind : {"sum", "max"}
-        Whether the logits are the sum or the maximum of the potential over time.
-    weight, bias, beta, input_scale
-        As in `Layer`; beta comes from tau = 20 ms unless given.
-    """
-
-    kind: ReadoutKind = "sum"
-    _default_tau = TAU_READOUT
-    _kind = "readout"
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_option("kind", self.kind, ReadoutKind)
+__all__ = ["TAU_HIDDEN", "TAU_READOUT", "Layer", "Network", "Readout"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -276,9 +157,9 @@ class Network:
 
     def _mapped(self, move: Callable[[Array], Array], changed: Callable[..., Any]) -> Network:
         def moved(part: Any) -> Any:
-            held = {name: getattr(part, name) for name in ARRAYS}
-            arrays = {name: None if a is None else move(a) for name, a in held.items()}
-            same = all(arrays[name] is held[name] for name in ARRAYS)
+            held = arrays_of(part)
+            arrays = {name: move(array) for name, array in held.items()}
+            same = all(arrays[name] is held[name] for name in held)
             return part if same else changed(part, **arrays)
 
         layers, readout = tuple(map(moved, self.layers)), moved(self.readout)
@@ -289,10 +170,7 @@ class Network:
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the network as a safetensors file, through a temporary name. See `load`."""
-        arrays: dict[str, Any] = {}
-        layers = [_described(part, f"layers.{i}", arrays) for i, part in enumerate(self.layers)]
-        readout = _described(self.readout, "readout", arrays)
-        _FORMAT.write(path, {"dt": self.dt, "layers": layers, "readout": readout}, arrays)
+        _file.write(path, _file.Parts(self.layers, self.readout, self.dt))
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Network:
@@ -305,20 +183,9 @@ class Network:
         OSError
             If it cannot be read.
         """
-        header, arrays = _FORMAT.read(path)
+        parts = _file.read(path)
         try:
-            if not isinstance(header["layers"], list):
-                raise TypeError(f"its layers are no list, but {type(header['layers']).__name__}")
-            layers = [
-                Layer(**_group(arrays, f"layers.{i}"), **_options(Layer, options))
-                for i, options in enumerate(header["layers"])
-            ]
-            readout = Readout(**_group(arrays, "readout"), **_options(Readout, header["readout"]))
-            if arrays:
-                raise ValueError(f"it holds arrays that no layer has: {', '.join(sorted(arrays))}")
-            return cls(tuple(layers), readout, header["dt"])
-        except KeyError as error:
-            raise ValueError(f"{path} does not describe a network: it lacks {error}") from error
+            return cls(*parts)
         except (TypeError, ValueError, OverflowError) as error:
             raise ValueError(f"{path} does not describe a network: {error}") from error
 
@@ -329,42 +196,6 @@ def _unchecked(part: Any, **arrays: Array) -> Any:
     for field in fields(part):
         object.__setattr__(same, field.name, arrays.get(field.name, getattr(part, field.name)))
     return same
-
-
-def _described(part: Layer | Readout, prefix: str, arrays: dict[str, Any]) -> dict[str, Any]:
-    """The options of a part for the file's header; its arrays go to `arrays`."""
-    options = {}
-    for field in fields(part):
-        value = getattr(part, field.name)
-        if field.name not in ARRAYS:
-            options[field.name] = value
-        elif value is not None:
-            arrays[f"{prefix}.{field.name}"] = np.ascontiguousarray(to_numpy(value))
-    return options
-
-
-def _group(arrays: dict[str, Any], prefix: str) -> dict[str, Any]:
-    """The arrays of one part, taken out of a file's, and all of the dtype they were saved in."""
-    group = {name: arrays.pop(f"{prefix}.{name}") for name in ("weight", "beta")}
-    group["bias"] = arrays.pop(f"{prefix}.bias", None)
-    dtype = group["weight"].dtype
-    for name, array in group.items():
-        if array is not None and not (array.dtype == dtype and dtype in _DTYPES):
-            raise TypeError(
-                f"{prefix}.{name} is {array.dtype}: weight, bias and beta of a part are all "
-                "float32 or all float64"
-            )
-    return group
-
-
-def _options(kind: type[Layer | Readout], options: Any) -> dict[str, Any]:
-    """The options of one part in a file's header: each of those that `save` writes."""
-    if not isinstance(options, dict):
-        raise TypeError(f"a {kind.__name__}'s options are no object, but {options!r:.80}")
-    for field in fields(kind):
-        if field.name not in ARRAYS and field.name not in options:
-            raise ValueError(f"a {kind.__name__} lacks {field.name!r}")
-    return options
 
 
 def _sizes(sizes: Any) -> list[int]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,7 @@ from ._metric_checks import check_network
 from ._namespace import said, to_numpy
 from .metrics import LatencyToDecision
 from .network import Network
-from .spikes import Events, SpikeTimes
+from .spikes import Events, SpikeTimes, shape_of
 
 __all__ = ["activity", "confusion", "latency_curve", "training_curve"]
 
@@ -230,8 +230,10 @@ def latency_curve(latency: LatencyToDecision, *, dt: float = 1.0) -> Any:
     return figure
 
 
-def _raster(x: SpikeTimes | Events) -> tuple[Any, Any]:
-    """The step and the neuron of every spike of the only sample."""
+def _raster(x: Any) -> tuple[Any, Any]:
+    """The step and the neuron of every spike of the only sample, in any of the three forms."""
+    if not isinstance(x, (SpikeTimes, Events)):
+        x = Events.from_dense(x)
     if isinstance(x, Events):
         return np.repeat(np.arange(x.n_steps), np.diff(x.indptr[0])), x.indices
     fired = x.times[0] < x.n_steps
@@ -239,11 +241,11 @@ def _raster(x: SpikeTimes | Events) -> tuple[Any, Any]:
 
 
 def _hidden_rasters(result: Result) -> list[tuple[str, Any, Any, int]]:
-    count = len(result.spike_times)
+    count = len(result.spikes)
     rasters: list[tuple[str, Any, Any, int]] = []
-    for i, times in enumerate(result.spike_times):
+    for i, spikes in enumerate(result.spikes):
         name = "Hidden layer" if count == 1 else f"Hidden layer {i + 1}"
-        rasters.append((name, *_raster(SpikeTimes(times, result.n_steps)), times.shape[1]))
+        rasters.append((name, *_raster(spikes), shape_of(spikes).neurons))
     return rasters
 
 
@@ -251,6 +253,8 @@ def _check_names(classes: Any, count: int) -> None:
     if classes is None:
         return
     check_iterable("classes", classes, "names")
+    if not isinstance(classes, Sequence) and np.ndim(classes) != 1:
+        raise TypeError(f"classes must be a sequence of names, got {said(classes)}")
     if len(classes) != count:
         raise ValueError(f"classes must name {count} classes, got {len(classes)} names")
 

@@ -24,14 +24,25 @@ from ._checks import (
     check_weights,
     finite,
     flag,
+    gamma_of,
     is_number,
+    working_dtype,
 )
 from ._decay import InputScale, as_real
 from ._jit import njit
-from ._layer import LayerOutput, ReadoutKind, ReadoutOutput
-from ._namespace import float_dtype, library_name, namespace
+from ._kinds import LogitsKind
+from ._layer import LayerOutput, ReadoutOutput
+from ._namespace import float_dtype, library_name, namespace, said
+from ._parts import Layer, arrays_of
 
-__all__ = ["StandardOutput", "layer", "readout", "standard_layer"]
+__all__ = [
+    "SpikingOutput",
+    "StandardOutput",
+    "layer",
+    "readout",
+    "spiking_layer",
+    "standard_layer",
+]
 
 
 class StandardOutput(NamedTuple):
@@ -39,6 +50,16 @@ class StandardOutput(NamedTuple):
 
     spikes: Any  #: bool (batch, neurons, time)
     potential: Any  #: (batch, neurons, time)
+
+
+class SpikingOutput(NamedTuple):
+    """What a hidden layer of any kind of neuron gives."""
+
+    spikes: Any  #: bool (batch, neurons, time)
+    potential: Any  #: u (batch, neurons, time)
+    #: u - theta (batch, neurons, time), less w where the threshold adapts: above 0 a neuron fires,
+    #: unless it may not
+    distance: Any
 
 
 def layer(
@@ -80,23 +101,29 @@ def readout(
     *,
     beta: Any,
     kind: str = "sum",
+    gamma: float | None = None,
     initial_potential: Any = None,
     input_scale: str = "normalised",
     return_potential: bool = False,
 ) -> ReadoutOutput:
     """Readout, sequentially: what `fastsnn_np.readout` must give (theta is infinite).
 
+    A weighted sum is sum_t gamma^t V[t].
+
     See Also
     --------
     layer : for what it raises.
     """
-    check_option("kind", kind, ReadoutKind)
+    check_option("kind", kind, LogitsKind)
+    gamma = gamma_of(kind, gamma)
     return_potential = flag("return_potential", return_potential)
     v, _ = _run(x, weight, bias, beta, initial_potential, input_scale, np.inf, reset=False)
-    total = v.sum(axis=-1, dtype=np.float64).astype(v.dtype)
-    return ReadoutOutput(
-        total if kind == "sum" else v.max(axis=-1), v[..., -1], v if return_potential else None
-    )
+    if kind == "max":
+        logits = v.max(axis=-1)
+    else:
+        weights = (1.0 if gamma is None else gamma) ** np.arange(v.shape[-1])
+        logits = (v * weights).sum(axis=-1, dtype=np.float64).astype(v.dtype)
+    return ReadoutOutput(logits, v[..., -1], v if return_potential else None)
 
 
 def standard_layer(
@@ -118,6 +145,54 @@ def standard_layer(
     threshold = finite("threshold", threshold)
     v, theta = _run(x, weight, bias, beta, initial_potential, input_scale, threshold, reset=True)
     return StandardOutput(v > theta, v)
+
+
+def spiking_layer(x: Any, layer: Layer, /, *, dtype: Any = np.float64) -> SpikingOutput:
+    """A hidden layer of any kind of neuron, sequentially: the equations of `Neuron`.
+
+    Parameters
+    ----------
+    x : NumPy array (batch, inputs, time)
+    layer : Layer
+        Of NumPy arrays. Its numbers are taken as they are rounded in it.
+    dtype : {numpy.float64, numpy.float32}
+        What is computed in; sums are float64 in either.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If shapes do not fit, `x` holds NaN or infinity, or something is none of NumPy's.
+    """
+    if not isinstance(layer, Layer):
+        raise TypeError(f"layer must be a Layer, got {said(layer)}")
+    _checked(x, layer.weight, layer.bias, layer.beta, None)
+    dtype = working_dtype(dtype)
+    held = {name: np.ascontiguousarray(a, dtype) for name, a in arrays_of(layer).items()}
+    x = np.ascontiguousarray(x, dtype)
+    if layer.delay is not None:
+        x = _delayed(x, layer.delay)
+    kind, neurons, steps = layer.neuron, layer.n_neurons, x.shape[-1]
+    none = np.zeros(neurons, dtype)
+    current = np.empty((len(x), neurons, steps), dtype)
+    _currents(x, held["weight"], held.get("bias", none), current)
+    beta, once = held["beta"], kind.fires == "once"
+    found = SpikingOutput(
+        np.zeros(current.shape, np.bool_), np.empty_like(current), np.empty_like(current)
+    )
+    _spikes(
+        current,
+        beta,
+        1 - beta if layer.input_scale == "normalised" else np.ones_like(beta),
+        held.get("threshold", np.full(neurons, layer.threshold, dtype)),
+        held.get("recurrent", np.zeros((0, 0), dtype)),
+        *(held.get(name, none) for name in ("rho", "a", "b")),
+        ("none", "subtract", "zero").index(str(kind.reset)),
+        kind.reset_at == "before decay",
+        kind.adaptation == "threshold",
+        steps if once else kind.refractory,
+        *found,
+    )
+    return found
 
 
 def _run(
@@ -216,3 +291,46 @@ def _first_crossing(v, threshold, times):  # type: ignore[no-untyped-def]
                 if v[b, i, t] > threshold:  # eq. 3
                     times[b, i] = t
                     break
+
+
+@njit
+def _delayed(x, delay):  # type: ignore[no-untyped-def]
+    later = np.zeros_like(x)
+    for b in range(x.shape[0]):
+        for j in range(x.shape[1]):
+            for t in range(delay[j], x.shape[2]):
+                later[b, j, t] = x[b, j, t - delay[j]]
+    return later
+
+
+@njit
+def _spikes(  # type: ignore[no-untyped-def]
+    current, beta, scale, theta, recurrent, rho, a, b, reset, early, rises, refractory,
+    spikes, potential, distance,
+):  # fmt: skip
+    batch, neurons, steps = current.shape
+    for k in range(batch):
+        u, w = np.zeros(neurons), np.zeros(neurons)
+        fired, closed = np.zeros(neurons, np.bool_), np.zeros(neurons, np.int64)
+        for t in range(steps):
+            before = fired.copy()
+            for i in range(neurons):
+                drive = np.float64(current[k, i, t])
+                for j in range(recurrent.shape[0]):
+                    if before[j]:
+                        drive += recurrent[i, j]
+                drive *= scale[i]
+                r = 0.0
+                if before[i] and reset > 0:
+                    r = theta[i] if reset == 1 else u[i]
+                w[i] = rho[i] * w[i] + a[i] * u[i]
+                if before[i]:
+                    w[i] += b[i]
+                u[i] = beta[i] * (u[i] - r) if early else beta[i] * u[i] - r
+                u[i] += drive
+                if not rises:
+                    u[i] -= w[i]
+                d = u[i] - theta[i] - w[i] if rises else u[i] - theta[i]
+                fired[i] = d > 0 and closed[i] == 0
+                closed[i] = refractory if fired[i] else max(closed[i] - 1, 0)
+                spikes[k, i, t], potential[k, i, t], distance[k, i, t] = fired[i], u[i], d

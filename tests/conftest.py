@@ -37,6 +37,14 @@ CUPY: dict[str, Any] = {}
 BACKENDS = ["numpy", "numba", "torch", "strict", "cupy", "jax", "train", "reach", "exchange"]
 
 
+SELECTED: list[str] = []  #: the backends that this run is about; all that are installed if empty
+
+
+def examples(most: int) -> int:
+    """Number of random examples: JAX compiles every operation anew for every new shape."""
+    return max(most // 10, 2) if SELECTED == ["jax"] else most
+
+
 @dataclass(frozen=True)
 class Library:
     """An array library and a device of it, with a way in and a way out."""
@@ -117,7 +125,8 @@ def pytest_configure(config: pytest.Config) -> None:
         "exchange": "nir",
         **dict(LIBRARIES.values()),
     }
-    for name in config.getoption("--backend") or []:
+    SELECTED[:] = config.getoption("--backend") or []
+    for name in SELECTED:
         try:
             importlib.import_module(modules[name])
         except ImportError as error:

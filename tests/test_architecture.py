@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -75,6 +76,22 @@ def test_a_forbidden_import_is_found(copy, file, line, words):
     status, said = linted(copy)
     assert status != 0
     assert words in " ".join(said.split())
+
+
+def test_the_map_names_every_module_of_the_contracts():
+    """In docs/design.md; the contracts are exhaustive, so no new module is forgotten there."""
+    tree = (ROOT / "docs" / "design.md").read_text().partition("## 10. Map of the tree")[2]
+    lines = tree.partition("```")[2].partition("```")[0].splitlines()
+    named = set(re.findall(r"\w+", " ".join(line[:37] for line in lines)))
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]
+    modules = {
+        name.rpartition(".")[2]
+        for contract in contracts["contracts"]
+        if not contract["name"].startswith("Benchmarks")
+        for layer in contract["layers"]
+        for name in layer.split(" | ")
+    }
+    assert modules - named == set()
 
 
 def test_no_module_imports_itself_through_others():

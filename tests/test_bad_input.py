@@ -113,7 +113,7 @@ def shared(folder):
     result = fs.forward(X, NET, return_state=True)
     return {
         **{name: getattr(fs, name) for name in ("Events", "SpikeTimes", "State")},
-        **{name: getattr(fs, name) for name in ("Layer", "Network", "Readout")},
+        **{name: getattr(fs, name) for name in ("Layer", "Network", "Neuron", "Readout")},
         "fs": fs,
         "np": np,
         "agreement": agreement,
@@ -139,6 +139,15 @@ def shared(folder):
         "IDX": np.array([0]),
         "REC": np.array([(5, 1)], [("t", "i8"), ("x", "i2")]),
         "NET": NET,
+        "ALWAYS": fs.Neuron("always"),
+        "MANY": fs.Network(
+            [fs.Layer(NET.layers[0].weight, neuron=fs.Neuron("always"))], NET.readout
+        ),
+        "WEIGHTED": fs.Network(
+            NET.layers, fs.Readout(NET.readout.weight, kind="weighted", gamma=0.98)
+        ),
+        "ALIF": fs.Neuron("always", adaptation="threshold"),
+        "ADLIF": fs.Neuron("always", adaptation="current"),
         "OTHER": fs.Network.random([4, 5, 2], seed=0),
         "DEEP": fs.Network.random([4, 3, 3, 2], seed=0),
         "RUN": fs.prepare(NET, backend="numpy"),
@@ -162,6 +171,7 @@ def shared(folder):
         "binned": binned,
         "decide": decide,
         "inside": inside,
+        "compared": compared,
         "streamed": lambda chunks: list(fs.stream(NET, chunks, backend="numpy")),
         "batched": lambda batches: list(bulk.forward_iter(NET, batches, backend="numpy")),
     }
@@ -195,6 +205,10 @@ def inside(potential, **options):
     return agreement.inside_bound(potential, **{"dtype": np.float32, **options})
 
 
+def compared(*trains, **options):
+    return agreement.spike_trains(*trains, **{"dtype": np.float32, **options})
+
+
 def of_plot():
     return {"plot": fs.plot}
 
@@ -202,9 +216,11 @@ def of_plot():
 def of_torch():
     import torch
 
+    from fastsnn_np import experiments
     from fastsnn_np import torch as ft
 
     return {
+        "experiments": experiments,
         **{name: getattr(ft, name) for name in ft.__all__},
         "torch": torch,
         "ft": ft,

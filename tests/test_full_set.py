@@ -43,7 +43,6 @@ def explained(x, network, dtype):
     return inside.any() or best - second <= 1e-5 * np.abs(logits).max()
 
 
-@pytest.mark.filterwarnings("ignore:hidden layer .* is mostly silent")  # in the first steps
 def test_same_predictions_everywhere(tmp_path):
     images, labels = fashion_mnist_sample("train")
     x = latency(images)

@@ -8,6 +8,7 @@ import sys
 import numpy as np
 import pytest
 from networks import make
+from neurons import network_of
 
 import fastsnn_np as fs
 
@@ -96,6 +97,23 @@ def test_a_network_in_jit():
     for function in (lambda x: fs.forward(x, network).logits, lambda x: run(x).logits):
         np.testing.assert_allclose(jax.jit(function)(X), plain.logits, rtol=1e-4, atol=1e-4)
     np.testing.assert_allclose(run(X).logits, plain.logits, rtol=1e-5, atol=1e-5)
+
+
+def test_neurons_that_fire_again_and_again_in_jit():
+    """The plain loop and the blocks, unrolled."""
+    kinds = [fs.Neuron("always", adaptation="current"), fs.Neuron("always", refractory=3)]
+    network = network_of(np.random.default_rng(0), kinds, recurrent=False, delay=2)
+    there, x = network.mapped(jnp.asarray), X[..., :20]
+    plain = fs.forward(x, there)
+    spikes, logits = jax.jit(lambda x: (fs.forward(x, there).spikes, fs.forward(x, there).logits))(
+        x
+    )
+    for ours, theirs in zip(spikes, plain.spikes, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    np.testing.assert_allclose(logits, plain.logits, rtol=1e-9)
+    run = fs.prepare(there, backend=None)
+    jax.jit(lambda x: run(x).logits)(x)  # keeps nothing that was traced
+    np.testing.assert_allclose(run(x).logits, plain.logits, rtol=1e-9)
 
 
 def test_values_are_looked_at_outside_of_tracing():

@@ -6,9 +6,11 @@ import dataclasses
 
 import numpy as np
 import pytest
+from neurons import network_of
 
 import fastsnn_np as fs
 from fastsnn_np import metrics
+from fastsnn_np._namespace import to_numpy
 
 SIZES = [12, 9, 7, 3]
 
@@ -218,3 +220,30 @@ def test_plots():
     settled, right = (line.get_xydata().tolist() for line in axis.lines)
     assert settled == [[2, 25], [4, 50], [6, 100]]
     assert right == [[2, 25], [4, 50], [6, 100]]
+
+
+@pytest.mark.parametrize("engine", ["dense", "event"])
+def test_neurons_that_fire_again_and_again(x, rng, engine):
+    """All of their spikes are operations, and they are updated at every step."""
+    kinds = [fs.Neuron("always", adaptation="current"), fs.Neuron(), fs.Neuron("always")]
+    network = network_of(rng, kinds, readout="weighted")
+    result = fs.forward(x, network, engine=engine)
+    trains = [np.asarray(x)]
+    for spikes in result.spikes:
+        sparse = isinstance(spikes, (fs.SpikeTimes, fs.Events))
+        trains.append(spikes.to_dense() if sparse else spikes)
+    parts = (*network.layers, network.readout)
+    operations = metrics.synaptic_operations(network, x, result)
+    for i, (train, part) in enumerate(zip(trains, parts, strict=True)):
+        fan_out = np.count_nonzero(part.weight, axis=0)
+        expected = (train.sum(-1) * fan_out).sum(-1)
+        np.testing.assert_array_equal(operations.effective_acs[:, i], expected)
+    updates = metrics.membrane_updates(network, result)
+    assert (updates[:, 0] == 40 * 20).all()
+    assert (updates[:, 1] <= 40 * 9).all()
+    assert (updates[:, 2:] == [40 * 17, 40 * 3]).all()
+    weights = sum(part.weight.size + part.bias.size + part.beta.size for part in parts)
+    more = 3 * 20 + 20 + 17  # rho, a and b, and the thresholds
+    assert metrics.footprint(network) == 8 * (weights + more + 20 + 9 + 17 + 3 + 20)
+    found = metrics.latency_to_decision(network, x, to_numpy(result.prediction), backend="numpy")
+    assert found.accuracy[-1] == 1

@@ -10,6 +10,7 @@ import sys
 
 import numpy as np
 import pytest
+from neurons import KINDS, ONCE, network_of
 
 import fastsnn_np as fs
 
@@ -27,8 +28,14 @@ def same(a, b):
                 assert u.dtype == v.dtype
                 assert u.tobytes() == v.tobytes()
         assert x.input_scale == y.input_scale
-    assert [part.threshold for part in a.layers] == [part.threshold for part in b.layers]
-    assert a.readout.kind == b.readout.kind
+    for x, y in zip(a.layers, b.layers, strict=True):
+        assert x.neuron == y.neuron
+        for name in ("threshold", "recurrent", "rho", "a", "b", "delay"):
+            u, v = getattr(x, name), getattr(y, name)
+            assert type(u) is type(v)
+            np.testing.assert_array_equal(u, v)
+            assert u is None or np.asarray(u).dtype == np.asarray(v).dtype
+    assert (a.readout.kind, a.readout.gamma) == (b.readout.kind, b.readout.gamma)
     return True
 
 
@@ -143,8 +150,11 @@ DAMAGE = [
         lambda d: with_header({**header_of(d)[0], "__metadata__": {}}, header_of(d)[1]),
         "but no fastsnn_np network",
     ),
-    (lambda d: edited(d, version=2), "format version 2, this fastsnn_np reads 1"),
-    (lambda d: edited(d, version="1"), r"version '1', this fastsnn_np reads 1$"),
+    (lambda d: edited(d, version=3), "format version 3, this fastsnn_np reads 1 to 2: install a n"),
+    (lambda d: edited(d, version=0), "format version 0, this fastsnn_np reads 1 to 2$"),
+    (lambda d: edited(d, version="1"), r"version '1', this fastsnn_np reads 1 to 2$"),
+    (lambda d: edited(d, version=[1]), "version .1., this fastsnn_np reads 1 to 2$"),
+    (lambda d: edited(d, version=2), "a Layer lacks 'neuron'"),
     (lambda d: without(d, "version"), "damaged network header"),
     (lambda d: with_text(d, "[" * 100_000), "damaged network header: RecursionError"),
     (lambda d: with_text(d, '{"version": ' + "1" * 5000 + "}"), "damaged network header"),
@@ -161,6 +171,94 @@ DAMAGE = [
     (lambda d: edited(d, readout={"kind": "mean", "input_scale": "unit"}), "'sum', 'max'"),
     (lambda d: edited(d, layers=7), "does not describe a network"),
 ]
+
+
+@pytest.fixture
+def many():
+    """A network of other neurons, which needs version 2."""
+    rng = np.random.default_rng(0)
+    return network_of(rng, [KINDS[17], ONCE], recurrent=True, delay=3, readout="weighted")
+
+
+def without_array(data, name):
+    """The file without one of its arrays, whose place is left."""
+    header, body = header_of(data)
+    unused = header.pop(name)
+    header["readout.unused"] = unused
+    return with_header(header, body)
+
+
+def second(changes=None, neuron=None):
+    """Damage to the second layer's options, or to the first layer's neuron."""
+
+    def damage(data):
+        header, _ = header_of(data)
+        layers = json.loads(header["__metadata__"]["fastsnn_np.network"])["layers"]
+        layers[1] |= changes or {}
+        layers[0]["neuron"] = {**layers[0]["neuron"], **(neuron or {})}
+        return edited(data, layers=layers)
+
+    return damage
+
+
+DAMAGE_TO_MANY = [
+    (second({"neuron": None}), "the options of a Neuron are no object, but None"),
+    (second({"neuron": {"fires": "once"}}), "a Neuron lacks 'reset'"),
+    (second(neuron={"fires": "twice"}), "fires must be one of"),
+    (second(neuron={"soft": 1}), "a Neuron has no option 'soft'"),
+    (second(neuron={"refractory": -1}), "refractory must be a whole number"),
+    (second({"threshold": None}), "threshold must be a finite number, got None"),
+    (second({"gamma": 0.5}), "a Layer has no option 'gamma'"),
+    (lambda d: edited(d, readout={"kind": "weighted", "input_scale": "unit"}), "lacks 'gamma'"),
+    (
+        lambda d: edited(d, readout={"kind": "weighted", "input_scale": "unit", "gamma": 2}),
+        "gamma of a weighted readout must lie inside",
+    ),
+    (lambda d: edited(d, version=1), "a Layer has no option 'neuron'"),
+    (lambda d: without_array(d, "layers.0.rho"), "needs rho, its decay per step"),
+    (lambda d: without_array(d, "layers.0.beta"), "it lacks 'layers.0.beta'"),
+    (lambda d: without_array(d, "layers.0.a"), "arrays that no layer has: readout.unused"),
+]
+
+
+@pytest.mark.parametrize(("damage", "words"), DAMAGE_TO_MANY, ids=range(len(DAMAGE_TO_MANY)))
+def test_damaged_files_of_version_2(tmp_path, many, damage, words):
+    path = tmp_path / "a.safetensors"
+    many.save(path)
+    path.write_bytes(damage(path.read_bytes()))
+    with pytest.raises(ValueError, match=words):
+        fs.Network.load(path)
+
+
+def version_of(path):
+    header, _ = header_of(path.read_bytes())
+    return json.loads(header["__metadata__"]["fastsnn_np.network"])["version"]
+
+
+def test_the_oldest_version_that_knows_a_network_is_written(tmp_path, network, many):
+    """Earlier checkouts read networks that are of theirs."""
+    path = tmp_path / "a.safetensors"
+    network.save(path)
+    assert version_of(path) == 1
+    newer = [
+        many,
+        fs.Network(many.layers[1:], fs.Readout(np.ones((2, 9)))),  # a delay
+        fs.Network([fs.Layer(W, neuron=fs.Neuron("always"))], fs.Readout(np.ones((2, 3), "f4"))),
+        fs.Network([], fs.Readout(W, kind="weighted", gamma=0.5)),
+    ]
+    for saved in newer:
+        saved.save(path)
+        assert version_of(path) == 2
+        assert same(saved, fs.Network.load(path))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_every_kind_comes_back_to_the_bit(tmp_path, dtype):
+    rng = np.random.default_rng(0)
+    for i, kind in enumerate(KINDS):
+        network = network_of(rng, [kind], recurrent=i % 2 == 0, delay=i % 3, dtype=dtype)
+        network.save(tmp_path / "a.safetensors")
+        assert same(network, fs.Network.load(tmp_path / "a.safetensors"))
 
 
 @pytest.mark.parametrize(("damage", "words"), DAMAGE, ids=range(len(DAMAGE)))
@@ -226,3 +324,40 @@ BAD = [
 def test_bad_parameters(call, error, words):
     with pytest.raises(error, match=words):
         call()
+
+
+def test_a_layer_keeps_the_parameters_of_its_neurons():
+    """Numbers become one value per neuron, in the dtype of the weight; delays are whole."""
+    kind = fs.Neuron("always", reset="zero", refractory=2, adaptation="current")
+    layer = fs.Layer(
+        np.ones((3, 4), np.float32),
+        neuron=kind,
+        recurrent=np.eye(3),
+        rho=0.9,
+        b=np.arange(3),
+        threshold=np.ones(3),
+        delay=np.arange(4, dtype=np.uint8),
+    )
+    for array in (layer.threshold, layer.rho, layer.a, layer.b):
+        assert array.shape == (3,)
+        assert array.dtype == np.float32
+    assert layer.recurrent.dtype == np.float32
+    assert layer.delay.dtype == np.int64
+    assert not layer.a.any()
+
+
+def test_every_parameter_of_a_layer_is_mapped():
+    kind = fs.Neuron("always", adaptation="current")
+    layer = fs.Layer(
+        np.ones((3, 4)), neuron=kind, recurrent=np.eye(3), rho=0.9, b=0.1, threshold=np.ones(3)
+    )
+    network = fs.Network([layer], fs.Readout(np.ones((2, 3)), kind="weighted", gamma=0.98))
+    moved = network.mapped(lambda array: array / 2).layers[0]
+    for name in ("weight", "beta", "threshold", "recurrent", "rho", "b"):
+        np.testing.assert_array_equal(getattr(moved, name), getattr(layer, name) / 2)
+    assert moved.neuron == kind
+
+
+def test_the_kind_of_neuron_is_fastsnn_unless_given():
+    assert fs.Layer(np.ones((3, 4))).neuron == fs.Neuron("once", reset="none")
+    assert fs.Neuron("always").reset == "subtract"

@@ -119,6 +119,11 @@ def test_plots(tmp_path):
     assert drawn[-1] == (x.times[0] < x.n_steps).sum()
     assert "Ankle boot (correct)" in [t.get_text() for t in figure.axes[0].get_legend().get_texts()]
     figure.savefig(tmp_path / "a.png")
+    layer = fs.Layer(6 * network.layers[0].weight, neuron=fs.Neuron("always"))
+    many = fs.Network([layer, *network.layers[1:]], network.readout)
+    result = fs.forward(x[:1], many)
+    drawn = plot.activity(x[:1], many, label=9).axes[2].collections[0].get_offsets()
+    assert len(drawn) == result.spike_counts[0][0] > (result.spike_times[0] < x.n_steps).sum()
     with pytest.raises(ValueError, match="one sample, got 2"):
         plot.activity(x, network, label=9)
     curve = plot.training_curve([{"loss": 1.0, "accuracy": 0.5, "validation_accuracy": 0.4}] * 3)

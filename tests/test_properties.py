@@ -9,10 +9,13 @@ from hypothesis import strategies as st
 from networks import SCALES, cases, make
 
 import fastsnn_np as fs
+from conftest import examples
 from fastsnn_np import agreement
 from fastsnn_np.backends.event import fused
 
-SHARED = settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+SHARED = settings(
+    max_examples=examples(60), suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 
 
 def dense_core(lib, case, method):
@@ -101,7 +104,7 @@ def test_few_neurons_are_left_to_rounding_by_numba(dtype):
 
 
 @given(seed=st.integers(0, 2**32 - 1), shift=st.sampled_from([-1, 1]))
-@settings(max_examples=20)
+@settings(max_examples=examples(20))
 def test_the_comparison_can_fail(seed, shift):
     """A spike one step off, or a potential a shade off, is seen."""
     case = make(seed, steps=100)

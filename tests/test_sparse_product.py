@@ -11,11 +11,14 @@ from hypothesis import strategies as st
 from networks import SCALES, make
 
 import fastsnn_np as fs
+from conftest import examples
 from fastsnn_np import agreement, backends
 from fastsnn_np._currents import takes_product
 from fastsnn_np.spikes import _compressed, compressed
 
-SHARED = settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+SHARED = settings(
+    max_examples=examples(25), suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 
 
 @st.composite

@@ -7,12 +7,13 @@ import itertools
 import numpy as np
 import pytest
 
+import fastsnn_np as fs
 from fastsnn_np import Events, Neuron
 
 torch = pytest.importorskip("torch")
 
 pytestmark = pytest.mark.backend("torch")
-from fastsnn_np.torch import SpikingLIF, SpikingSNN, StandardSNN  # noqa: E402
+from fastsnn_np.torch import FastLIF, SpikingLIF, SpikingSNN, StandardSNN  # noqa: E402
 from fastsnn_np.torch.spiking_modules import WeightedReadout  # noqa: E402
 
 KINDS = [
@@ -129,13 +130,52 @@ def test_bad_options_are_refused(options, message):
         SpikingSNN([3, 4, 2], gradient="paper")
 
 
-def test_a_weighted_sum_is_no_readout_of_a_network():
-    network_readout = WeightedReadout(6, 3).to_readout()
-    assert network_readout.kind == "sum"
-    with pytest.raises(ValueError, match="no weighted sum"):
-        WeightedReadout(6, 3, tau_weight=50.0).to_readout()
-    with pytest.raises(ValueError, match="one beta"):
-        WeightedReadout.from_readout(network_readout)
+@pytest.mark.parametrize("kind", KINDS, ids=str)
+@pytest.mark.parametrize("recurrent", [False, True])
+def test_a_model_is_a_network(kind, recurrent, tmp_path):
+    """Through a file and back, with the same logits in every engine."""
+    model = model_of("event", kind, recurrent=recurrent)
+    model.to_network().save(tmp_path / "a.safetensors")
+    network = fs.Network.load(tmp_path / "a.safetensors")
+    assert network.dt == 4.0
+    x = np.random.default_rng(0).random((3, 9, 20)) < 0.3
+    logits = model(torch.from_numpy(x.astype(float))).detach().numpy()
+    for engine in ("dense", "event"):
+        result = fs.forward(x, network, engine=engine)
+        assert result.spike_counts[1].all()
+        np.testing.assert_allclose(result.logits, logits, rtol=1e-10, atol=1e-12)
+    back = SpikingSNN.from_network(network, support=0.5)
+    ours, theirs = back.state_dict(), model.state_dict()
+    assert ours.keys() == theirs.keys()
+    assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+    assert (back.dt, back.engine) == (4.0, "event")
+
+
+def test_what_no_model_has_is_refused():
+    summed = WeightedReadout(6, 3).to_readout()
+    assert (summed.kind, summed.gamma) == ("sum", None)
+    assert WeightedReadout.from_readout(summed).gamma == 1
+    for readout, options in (
+        (fs.Readout(np.ones((3, 6)), kind="max"), {}),
+        (fs.Readout(np.ones((2, 6)), beta=np.array([0.5, 0.6])), {}),
+        (summed, {"learn_beta": True}),
+    ):
+        with pytest.raises(ValueError, match="Readout.from_readout takes others"):
+            WeightedReadout.from_readout(readout, **options)
+    w, always = np.ones((3, 6)), Neuron("always")
+    adapting = Neuron("always", adaptation="current")
+    for layer, words in (
+        (fs.Layer(w), "fire once"),
+        (fs.Layer(w, neuron=always, delay=np.ones(6, int)), "one threshold and no delays"),
+        (fs.Layer(w, neuron=always, threshold=np.ones(3)), "one threshold and no delays"),
+        (fs.Layer(w, neuron=adapting, rho=0.5, a=0.5), "a of the layer, up to 0.5, would be"),
+        (fs.Layer(w, neuron=adapting, rho=0.9999), "rho of the layer.* clamped to 0.999 here"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            SpikingLIF.from_layer(layer)
+    for layer in (fs.Layer(w, neuron=always), fs.Layer(w, delay=np.ones(6, int))):
+        with pytest.raises(ValueError, match="neurons of a FastLIF fire once, and have no delays"):
+            FastLIF.from_layer(layer)
 
 
 def test_settings_are_checked_when_they_are_set():
@@ -187,7 +227,6 @@ def test_the_standard_network_by_events_is_the_loops(readout, detach, scale):
     [
         ({"single_spike": True}, "fire once"),
         ({"surrogate": "arctan"}, "fast sigmoid"),
-        ({"dtype": torch.float16}, "float32 or float64"),
     ],
 )
 def test_what_the_event_engine_does_not_take(options, message):
@@ -195,5 +234,7 @@ def test_what_the_event_engine_does_not_take(options, message):
     x = Events.from_arrays([1], [2], n_neurons=3, n_steps=5)
     with pytest.raises(ValueError, match=message):
         model(x)
+    with pytest.raises(ValueError, match="float32 or float64"):
+        StandardSNN([3, 4, 2], engine="event").half()(x)
     with pytest.raises(ValueError, match="engine must be"):
         StandardSNN([3, 4, 2], engine="fast")

@@ -13,13 +13,16 @@ from fastsnn_np._engine import (
     PreparedLayer,
     PreparedNetwork,
     PreparedReadout,
+    PreparedSpiking,
     ReadoutOptions,
     ReadoutPart,
 )
 from fastsnn_np._layer import LayerOutput, ReadoutOutput
-from fastsnn_np._namespace import Array, to_numpy
+from fastsnn_np._namespace import Array, is_array, to_numpy
+from fastsnn_np._parts import Layer
+from fastsnn_np._spiking import SpikingOutput
 from fastsnn_np.backends import Backend
-from fastsnn_np.backends.event import layers, networks
+from fastsnn_np.backends.event import layers, networks, spiking_layers
 from fastsnn_np.spikes import Events, SpikeTimes
 
 
@@ -95,6 +98,34 @@ class EventEngine:
 
         return run
 
+    def spiking(self, layer: Layer) -> PreparedSpiking:
+        """A layer of neurons that fire again and again; their states are not kept."""
+        taken = self._taken
+        prepared = spiking_layers.prepared(
+            spiking_layers.Parameters(
+                weight=taken(layer.weight),
+                bias=taken(layer.bias),
+                beta=taken(layer.beta),
+                input_scale=layer.input_scale,
+                neuron=layer.neuron,
+                threshold=taken(layer.threshold) if is_array(layer.threshold) else layer.threshold,
+                recurrent=taken(layer.recurrent),
+                rho=taken(layer.rho),
+                a=taken(layer.a),
+                b=taken(layer.b),
+            )
+        )
+        dtype = prepared.network.weight.dtype
+
+        def run(x: Any, **_: Any) -> SpikingOutput:
+            rows = spiking_layers.forward(self._rows(x, dtype), prepared).rows
+            events = _as_events(rows)
+            counts = np.diff(events.indptr[:, [0, -1]])[:, 0].astype(np.int32)
+            times, counts = self._gives(_first_steps(events), counts)
+            return SpikingOutput(events, times, counts, None, None)
+
+        return run
+
     def network(self, hidden: list[LayerPart], readout: ReadoutPart) -> PreparedNetwork | None:
         """The whole network in one compiled call."""
         taken = self._taken
@@ -157,6 +188,25 @@ class EventEngine:
         if self._given is None:
             return arrays
         return tuple(None if a is None else self._given(a) for a in arrays)
+
+
+def _as_events(rows: layers.Rows) -> Events:
+    """Rows whose samples have places of their own, as events that follow one another."""
+    starts, stops = rows.indptr[:, 0], rows.indptr[:, -1]
+    parts = [rows.indices[a:b] for a, b in zip(starts, stops, strict=True)]
+    moved = np.cumsum(stops - starts) - stops  # from each sample's last place to its new one
+    indices = np.concatenate([rows.indices[:0], *parts])
+    return Events.unchecked(rows.indptr + moved[:, None], indices, rows.n_inputs)
+
+
+def _first_steps(events: Events) -> Any:
+    """The step of each neuron's first spike, int32 (batch, neurons); n_steps if it is silent."""
+    batch, neurons, steps = events.shape
+    row = np.repeat(np.arange(batch * steps), np.diff(events.indptr).reshape(-1))
+    sample, step = np.divmod(row, steps)
+    times = np.full((batch, neurons), steps, np.int32)
+    np.minimum.at(times, (sample, events.indices), step.astype(np.int32))
+    return times
 
 
 def _empty_potential(rows: layers.Rows, weights: layers.Weights) -> Any:

@@ -23,26 +23,28 @@ from fastsnn_np.backends.event.lanes import (
     absolute,
     as_type_of,
     bits_of,
-    count_of,
     full_like,
     get,
     get_part,
-    lowest,
     mask_of,
     put,
     put_part,
     rest,
     span,
-    total_of,
     where,
     width_of,
     zero_doubles,
-    zeros16,
-    zeros32,
-    zeros64,
 )
 from fastsnn_np.backends.event.packing import empty_lanes, layer_of, over_tiles, padded
 from fastsnn_np.backends.event.spiking import WORD, Kind, adapted, reset_of
+from fastsnn_np.backends.event.spiking_weights import (
+    ByInput,
+    collected,
+    gather_tiles,
+    most_events,
+    note,
+    sort_by_input,
+)
 
 _FLUSH = 64  # steps whose gradients are added up in the working dtype
 BIAS, BETA, THETA, RHO, A, B = range(6)  # rows of the sums by neuron
@@ -100,11 +102,8 @@ class Constants(NamedTuple):
 class Held(NamedTuple):
     """What a step reads and writes, as spans and numbers: nothing has references to count."""
 
-    inputs: int
     neurons: int
-    events: Any  #: of the input
-    values: Any
-    has_values: bool
+    steps: int
     spikes: Any  #: of the layer itself
     own: Constants
     above: Above  #: of spans
@@ -116,7 +115,7 @@ class Held(NamedTuple):
     p: Any
     given: Any  #: G
     sums: Any  #: 6 rows as named above
-    dweight: Any
+    history: Any  #: q of all steps of a sample, see `spiking_weights`
     drecurrent: Any
     current: Any
     kind: Kind
@@ -155,63 +154,18 @@ def add(row, at, lanes):
 
 
 @inlined
-def scatter(q, e, end, indices, values, has_values, row):
-    """Add a step's q to the rows of a gradient of events e ... end - 1."""
-    width = width_of(q)
-    for k in range(e, end):
-        at = np.int64(indices[k]) * width
-        add(row, at, full_like(q, values[k]) * q if has_values else q)
+def scatter(q, start, stop, spikes, row):
+    """Add q to the rows of dR of the neurons that have just fired."""
+    for k in range(start, stop):
+        add(row, np.int64(spikes[k]) * width_of(q), q)
 
 
 @helper
-def dot(rows, k, n, weight, vector, at, like):
-    """Row k of a packed matrix times n numbers of a vector."""
-    total, first = zeros64(like), 0
-    while n - first >= 64:
-        own = get(weight, rows * first + k * 64, total)
-        total = total + own * get(vector, at + first, total)
-        first += 64
-    left, number = n - first, total_of(total)
-    if left > 32:
-        own = get(weight, rows * first + k * 64, total)
-        number += total_of(own * get_part(vector, at + first, left, total))
-    elif left > 16:
-        half = get(weight, rows * first + k * 32, zeros32(like))
-        number += total_of(half * get_part(vector, at + first, left, half))
-    elif left > 0:
-        quarter = get(weight, rows * first + k * 16, zeros16(like))
-        number += total_of(quarter * get_part(vector, at + first, left, quarter))
-    return number
-
-
-@inlined
-def collected(given, active, first, neurons, n, weight, rows, vector, at, scratch):
-    """G plus W^T times n numbers of a vector, in the lanes of a tile whose bits are set.
-
-    Where these are few, one by one; the tile is one of a layer of so many `neurons`.
-    """
-    if count_of(active) * (n // 32 + 12) > n:
-        total, row = given - given, rest(rows, n * first)
-        for c in range(n):
-            own = get(row, c * width_of(given), given)
-            total = total + full_like(given, vector[at + c]) * own
-        return where(mask_of(active, given), given + total, given)
-    put(scratch, first, given)
-    while active != 0:
-        i = lowest(active)
-        active = active ^ (np.int64(1) << i)
-        k = first + i
-        scratch[k] = scratch[k] + dot(neurons, k, n, weight, vector, at, scratch[k])
-    return get(scratch, first, given)
-
-
-@helper
-def step_tile(first, zero, b, t, at, now, later, e, end, start, stop, each, weight, held):
+def step_tile(first, zero, b, t, at, now, later, start, stop, each, weight, held):
     """q, p and the gradients of one step of a tile, step t of sample b, number `at` of all steps.
 
-    e ... end are its events, start ... stop its spikes; `each` is the gradient that all spikes of
-    the step get, and `weight` what a readout weighs them by; q is at `now`, that of the step after
-    at `later`.
+    start ... stop are its spikes; `each` is the gradient that all spikes of the step get, and
+    `weight` what a readout weighs them by; q is at `now`, that of the step after at `later`.
     """
     n, kind, word = held.neurons, held.kind, first // WORD
     stride, words, n_own = padded(n), (n + WORD - 1) // WORD, min(width_of(zero), n - first)
@@ -257,7 +211,7 @@ def step_tile(first, zero, b, t, at, now, later, e, end, start, stop, each, weig
         )  # fmt: skip
     if kind.recurrent and start < stop:
         row = rest(held.drecurrent, n * first)
-        scatter(q, start, stop, held.spikes, held.values, False, row)
+        scatter(q, start, stop, held.spikes, row)
 
     dv = slope * where(slope == zero, zero, given)
     keep = beta
@@ -271,9 +225,7 @@ def step_tile(first, zero, b, t, at, now, later, e, end, start, stop, each, weig
         put(held.p, first, p)
     q = flushed(q, small)
     put(held.q, now + first, q)
-    if e < end:
-        row = rest(held.dweight, held.inputs * first)
-        scatter(q, e, end, held.events, held.values, held.has_values, row)
+    note(q, held.q, now + first, first, t, held.steps, held.history, held.small)
     if held.keeps:
         put_part(held.current, at * n + first, n_own, get(held.own.scale, first, zero) * q)
 
@@ -329,6 +281,16 @@ def spike_backward(share, shares, rows, network, neurons, spikes, rule, found, t
         empty_lanes(6 * stride, like),
     )
     given = empty_lanes(stride, like)
+    history, low, high = (
+        empty_lanes(steps * stride, like),
+        share * batch // shares,
+        (share + 1) * batch // shares,
+    )
+    most = most_events(rows, low, high)
+    starts, when = np.empty(layer.inputs + 2, np.int64), np.empty(most, np.int32)
+    has_values = rows.values.shape[0] > 0
+    sizes = empty_lanes(most if has_values else 0, like)
+    events = ByInput(layer.inputs, span(starts), span(when), span(sizes), has_values)
     weight, vectors, split = found.weight[share], found.vectors[share], layer.weight.shape[0]
     weight[:], vectors[:], sums[:] = 0, 0, 0
     own = Constants(
@@ -352,11 +314,8 @@ def spike_backward(share, shares, rows, network, neurons, spikes, rule, found, t
         span(given_above.passes),
     )
     held = Held(
-        layer.inputs,
         n,
-        span(rows.indices),
-        span(rows.values),
-        rows.values.shape[0] > 0,
+        steps,
         span(spikes.indices),
         own,
         above,
@@ -368,7 +327,7 @@ def spike_backward(share, shares, rows, network, neurons, spikes, rule, found, t
         span(p),
         span(given),
         span(sums),
-        span(weight),
+        span(history),
         rest(span(weight), split if kind.recurrent else 0),
         span(found.current),
         kind,
@@ -381,19 +340,21 @@ def spike_backward(share, shares, rows, network, neurons, spikes, rule, found, t
         like.dtype.type(rule.support),
         like.dtype.type(tiny * FLUSH),
     )
-    for b in range(share * batch // shares, (share + 1) * batch // shares):
+    for b in range(low, high):
         if kind.adapts:
             for t in range(steps):
                 replay_tiles(n, 0, 1, zero, b * steps + t, t, held)
         q[:], p[:] = 0, 0
         for t in range(steps - 1, -1, -1):
-            at, e, end = b * steps + t, rows.indptr[b, t], rows.indptr[b, t + 1]
+            at = b * steps + t
             start, stop = spikes.indptr[b, t], spikes.indptr[b, t + 1]
             each = zero
             if rule.count.shape[0]:
                 each = rule.count[b] + like.dtype.type(t - steps) * rule.latency[b]
             factor = above.profile[t] if held.weighs else zero
             now, later = t % 2 * stride, (t + 1) % 2 * stride
-            step_tiles(n, 0, 1, zero, b, t, at, now, later, e, end, start, stop, each, factor, held)
+            step_tiles(n, 0, 1, zero, b, t, at, now, later, start, stop, each, factor, held)
             if t % _FLUSH == 0:
                 flush_tiles(n, 0, 1, zero, sums, vectors)
+        sort_by_input(b, rows, events)
+        gather_tiles(n, 0, 1, zero, steps, events, held.history, span(weight), held.small)

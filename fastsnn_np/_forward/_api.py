@@ -40,7 +40,7 @@ def forward(
     return_state: bool = False,
     explain: bool = False,
 ) -> Result:
-    """Run single-spike neurons on input spikes or currents.
+    """Run a network of spiking neurons on input spikes or currents.
 
     Parameters
     ----------
@@ -60,11 +60,12 @@ def forward(
         follows the spikes, on NumPy arrays, on Torch tensors on the CPU, and on an NVIDIA GPU by
         CuPy or Torch. "auto" takes the event engine for `SpikeTimes` and `Events` where it can, and
         the dense one otherwise; ``backend="numba"`` also for a dense `x` with few non-zero entries.
-        ``result.engine`` says which it was.
+        ``result.engine`` says which it was. Neurons that fire again and again are computed by
+        "event" on the CPU alone, without states and potentials; "dense" takes a loop over time.
     layout : {"bnt", "btn", "tbn"}
         Order of the axes of a dense `x`: b is the batch, n the neurons, t the time.
     method : {"block", "fft"}
-        How the dense engine computes the potential of hidden layers, see `decay`.
+        How the dense engine computes the potential of layers that fire once, see `decay`.
         ``backend="numba"`` and the event engine have a way of their own and refuse "fft".
     return_potential : bool
         Whether every layer's potential at every step is returned.
@@ -78,7 +79,7 @@ def forward(
         Whether to show a progress bar over these batches (needs tqdm).
     state : State, optional
         Continue a recording: the ``state`` of the result of the chunk of time before this one.
-        Neurons that have fired stay silent, and the logits count all steps so far.
+        Neurons that fire once and have fired stay silent, and the logits count all steps so far.
     return_state : bool
         Whether the result carries a `State` to continue from; so it does where `state` is given.
     explain : bool
@@ -114,9 +115,9 @@ def forward(
     check_option("engine", engine, EngineName)
     if batch_size is not None:
         batch_size = whole("batch_size", batch_size)
+    options = _options(return_potential, return_state, check_finite, explain)
     if batch_size is not None and (state is not None or return_state):
         raise ValueError("a state belongs to one batch: give no batch_size with it")
-    options = _options(return_potential, return_state, check_finite, explain)
     progress = flag("progress", progress)
     if backend is not None and device is None:
         device = backends.get(backend).home(x.times if isinstance(x, SpikeTimes) else x)

@@ -13,6 +13,10 @@ any other               dense                 dense
 
 On a GPU, `Events` above some density go as dense input does. ``engine="dense"`` never takes the
 event engine, ``engine="event"`` takes it or raises.
+
+A network with neurons that fire again and again knows the event engine on the CPU and the dense
+one; with ``backend="numba"`` it takes the first for dense input as well. States and potentials of
+such neurons are for the dense engine.
 """
 
 from __future__ import annotations
@@ -23,10 +27,18 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .._currents import density, takes_product
-from .._engine import DENSE, Engine, EngineName
+from .._engine import DENSE, Engine, EngineName, SpikingEngine
 from .._namespace import Array, device_of, namespace
 from ..backends import Backend
 from ..spikes import Events, SpikeTimes, shape_of
+
+
+class Again(NamedTuple):
+    """Whether neurons fire again and again, and what is wanted of them besides spikes."""
+
+    fires: bool = False
+    states: bool = False
+    potentials: bool = False
 
 
 class Choice(NamedTuple):
@@ -38,7 +50,12 @@ class Choice(NamedTuple):
 
 
 def choose(
-    asked: EngineName, sparse: bool, backend: Backend, weights: tuple[Array, ...], method: str
+    asked: EngineName,
+    sparse: bool,
+    backend: Backend,
+    weights: tuple[Array, ...],
+    method: str,
+    again: Again = Again(),  # noqa: B008, a constant
 ) -> Choice:
     """The engines for input that is sparse or not, on arrays of `backend`.
 
@@ -46,6 +63,8 @@ def choose(
     ----------
     weights : tuple of arrays
         The weights of all layers; empty where the input is the current itself.
+    again : Again
+        About neurons that fire again and again.
 
     Raises
     ------
@@ -53,10 +72,11 @@ def choose(
         If the event engine was asked for and cannot compute this, or no engine knows `method`.
     """
     like = weights[0] if weights else None
-    dense = "dense kernel" if backend.dense == "fused" else "dense"
+    is_fused = backend.dense == "fused"
+    dense = "dense kernel" if is_fused and not again.fires else "dense"
     if backend.cuda is not None and method not in engine_named(dense, backend, like).methods:
         dense = "dense"
-    obstacle = None if asked == "dense" else _why_not_event(backend, weights, method)
+    obstacle = None if asked == "dense" else _why_not_event(backend, weights, method, again)
     if asked == "event":
         if obstacle is not None:
             raise ValueError(cannot_event(obstacle))
@@ -69,6 +89,10 @@ def choose(
         return Choice("event", "event", "x is sparse")
     if sparse:
         return Choice(dense, dense, f"x is sparse, but the event engine cannot take it: {obstacle}")
+    if is_fused and again.fires:
+        if obstacle is None:
+            return Choice("event", "event", "x is dense, and its neurons have no dense kernel")
+        return Choice(dense, dense, f"x is dense, and the event engine cannot: {obstacle}")
     if dense == "dense kernel" and obstacle is None:
         return Choice(dense, "event", "x is dense")
     return Choice(dense, dense, "x is dense")
@@ -144,6 +168,15 @@ def engine_named(name: str, backend: Backend, like: Array | None = None) -> Engi
     return DENSE
 
 
+def spiking_engine_named(name: str, backend: Backend) -> SpikingEngine:
+    """The engine of this name, "event" or "dense", for neurons that fire again and again."""
+    if name != "event":
+        return DENSE
+    from ..backends.event.engine import EventEngine
+
+    return EventEngine(backend)
+
+
 def _on_gpu(backend: Backend, like: Array | None) -> bool:
     return backend.cuda is not None and like is not None and backend.cuda(like) is not None
 
@@ -153,14 +186,21 @@ def cannot_event(obstacle: str) -> str:
     return f"engine='event' cannot compute this: {obstacle}; use engine='dense'"
 
 
-def _why_not_event(backend: Backend, weights: tuple[Array, ...], method: str) -> str | None:
+def _why_not_event(
+    backend: Backend, weights: tuple[Array, ...], method: str, again: Again
+) -> str | None:
     if backend.event is None and backend.cuda is None:
         return f"it takes NumPy arrays and Torch tensors on the CPU, and these are {backend.name}'s"
     if not weights:
         return "it adds up weights, and without a network there are none"
     if method != "block":
         return f"method={method!r} is for the dense core"
+    if again.fires and (again.states or again.potentials):
+        kept = "states" if again.states else "potentials"
+        return f"it keeps no {kept} of neurons that fire again and again"
     device = str(device_of(weights[0]))
+    if again.fires and (backend.event is None or device != "cpu"):
+        return f"neurons that fire again and again have kernels on the CPU alone, not on {device}"
     if device != "cpu" and not _on_gpu(backend, weights[0]):
         cupy = ", or with CuPy on an NVIDIA GPU" if device.startswith("cuda") else ""
         return f"it runs on the CPU{cupy}, and the network is on {device}"

@@ -6,7 +6,8 @@ from typing import Any
 
 from .._checks import check_finite
 from .._namespace import Array, is_array
-from ..network import ARRAYS, Network
+from .._parts import arrays_of
+from ..network import Network
 from ..spikes import Events
 from ._results import State
 
@@ -25,9 +26,11 @@ def error_of_potential(
     if network is not None:
         for i, part in enumerate((*network.layers, network.readout)):
             name = "the readout" if part is network.readout else f"layer {i}"
-            named |= {f"{array} of {name}": getattr(part, array) for array in ARRAYS}
+            named |= {f"{field} of {name}": array for field, array in arrays_of(part).items()}
     if state is not None:
-        named |= {f"state.potentials[{i}]": array for i, array in enumerate(state.potentials)}
+        for field in ("potentials", "adaptation", "delayed"):
+            held = enumerate(getattr(state, field))
+            named |= {f"state.{field}[{i}]": array for i, array in held}
         named["state.logits"] = state.logits
     for name, array in named.items():
         if array is not None:

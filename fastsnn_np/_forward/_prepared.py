@@ -6,22 +6,35 @@ import logging
 from typing import Any, NamedTuple
 
 from .. import backends
-from .._checks import check_neurons
+from .._checks import check_finite, check_neurons
 from .._decay import beta_from_tau
 from .._engine import (
     EngineName,
     LayerOptions,
     LayerPart,
     PreparedNetwork,
+    PreparedReadout,
     ReadoutOptions,
     ReadoutPart,
 )
-from .._namespace import Array, float_dtype, library_name, namespace, native
+from .._layer import ReadoutKind, ReadoutOutput, pool
+from .._namespace import Array, float_dtype, is_traced, library_name, namespace, native
+from .._parts import Layer, Readout, arrays_of
+from .._spiking import goes_in_blocks
 from ..network import TAU_HIDDEN, Network
 from ..spikes import Events, SpikeTimes, shape_of
 from ._chain import Chain, Options, Step, run, run_network
-from ._choice import Choice, by_density, by_product, choose, engine_named, events_by_density
-from ._results import Result, State, check_state
+from ._choice import (
+    Again,
+    Choice,
+    by_density,
+    by_product,
+    choose,
+    engine_named,
+    events_by_density,
+    spiking_engine_named,
+)
+from ._results import Result, State, check_kinds, check_state
 
 _log = logging.getLogger("fastsnn_np")
 _FEWER = "forward(..., batch_size=...) computes fewer samples at a time"
@@ -43,7 +56,7 @@ class Prepared:
     """
 
     def __init__(self, network: Network, chosen: Chosen, options: Options) -> None:
-        backend, device, engine, method = chosen
+        backend, device, _, method = chosen
         self.network = network if backend is None else network.to(backend, device)
         self.options, self._method, self._chosen = options, method, chosen
         #: the namespace of all arrays, found once, since finding takes a while
@@ -53,15 +66,18 @@ class Prepared:
         home = self._backend.home(self.network.readout.weight)
         self._device = device if home is None else home
         parts = (*self.network.layers, self.network.readout)
-        weights = tuple(part.weight for part in parts)
+        self._weights = tuple(part.weight for part in parts)
         self._inputs = self.network.sizes[0]
-        self._for_sparse = choose(engine, True, self._backend, weights, method)
-        self._for_dense = choose(engine, False, self._backend, weights, method)
-        self._by_density = (
-            self._backend.densest_events > 0 and self._for_dense.first != self._for_dense.rest
-        )
+        #: the choices for sparse and for dense input, by whether a state is carried
+        self._choices: dict[bool, tuple[Choice, Choice]] = {}
+        self._choices_for(options.return_state)
         #: potentials and states come from layers one by one, the rest also from a network at once
-        self._by_layers = options.return_potential or options.return_state
+        self._by_layers = (
+            options.return_potential
+            or options.return_state
+            or self.network.readout.kind == "weighted"
+            or any(fires_again(part) or part.delay is not None for part in self.network.layers)
+        )
         self._chains: dict[tuple[str, str], Chain] = {}
         self._networks: dict[str, PreparedNetwork | None] = {}
 
@@ -88,7 +104,8 @@ class Prepared:
         if state is not None:
             last = self.network.readout
             check_state(state, batch, self.network.sizes[1:], len(self.network.layers), last.weight)
-        choice = self._choice(x)
+            check_kinds(state, self.network, batch)
+        choice = self._choice(x, self.options.return_state or state is not None)
         if state is None and not self._by_layers:
             whole = self._whole(choice)
             if whole is not None:
@@ -99,19 +116,33 @@ class Prepared:
         """A pickle holds the network and the options, and is prepared anew where it is loaded."""
         return Prepared, (self.network, self._chosen, self.options)
 
-    def _choice(self, x: Any) -> Choice:
-        choice = self._for_dense
+    def _choices_for(self, states: bool) -> tuple[Choice, Choice]:
+        """The choices for sparse and for dense input; an error if the engine cannot do it."""
+        if states not in self._choices:
+            fires = any(map(fires_again, self.network.layers))
+            again = Again(fires, states, self.options.return_potential)
+            engine, method = self._chosen.engine, self._method
+            sparse, dense = (
+                choose(engine, is_sparse, self._backend, self._weights, method, again)
+                for is_sparse in (True, False)
+            )
+            self._choices[states] = sparse, dense
+        return self._choices[states]
+
+    def _choice(self, x: Any, states: bool) -> Choice:
+        for_sparse, choice = self._choices_for(states)
         if isinstance(x, (SpikeTimes, Events)):
             choice = events_by_density(
-                x, self._for_sparse, self._for_dense, self._backend, self.network.readout.weight
+                x, for_sparse, choice, self._backend, self.network.readout.weight
             )
-        elif self._by_density:
+        elif self._backend.densest_events > 0 and choice.first != choice.rest:
             choice = by_density(x, choice, self._backend)
             _log.info(choice.why)
         if self.options.explain:
             if choice.first == "dense":
                 choice = by_product(x, choice, self._backend)
-            _log.warning("engine %r: %s", choice.first, choice.why)
+            why = choice.why + _ways(self.network, choice, states)
+            _log.warning("engine %r: %s", choice.first, why)
         return choice
 
     def _chain(self, choice: Choice) -> Chain:
@@ -125,12 +156,21 @@ class Prepared:
         names = [choice.first, *[choice.rest] * len(self.network.layers)]
         like = self.network.readout.weight
         engines = [engine_named(name, self._backend, like) for name in names]
-        layers, last = _parts(self.network)
-        hidden = [
-            Step(engine.layer(*part, method=self._method), engine.takes_sparse)
-            for engine, part in zip(engines[:-1], layers, strict=True)
-        ]
-        readout = Step(engines[-1].readout(*last), engines[-1].takes_sparse)
+        hidden = []
+        for i, layer in enumerate(self.network.layers):
+            if fires_again(layer):
+                if self.options.check_finite:
+                    _check_parameters(layer, i)
+                made = spiking_engine_named(names[i], self._backend).spiking(layer)
+                hidden.append(Step(made, True, layer))
+            else:
+                once = engines[i].layer(*_layer_part(layer), method=self._method)
+                hidden.append(Step(once, engines[i].takes_sparse, layer))
+        last = self.network.readout
+        logits = engines[-1].readout(*_readout_part(last))
+        if last.gamma is not None:
+            logits = _weighted(logits, last.gamma)
+        readout = Step(logits, engines[-1].takes_sparse)
         return Chain(hidden, readout, choice.first, last.weight, self.network)
 
     def _whole(self, choice: Choice) -> PreparedNetwork | None:
@@ -140,7 +180,9 @@ class Prepared:
         if choice.first not in self._networks:
             like = self.network.readout.weight
             engine = engine_named(choice.first, self._backend, like)
-            self._networks[choice.first] = engine.network(*_parts(self.network))
+            hidden = [_layer_part(layer) for layer in self.network.layers]
+            last = _readout_part(self.network.readout)
+            self._networks[choice.first] = engine.network(hidden, last)
         return self._networks[choice.first]
 
     def _placed(self, x: Any) -> Any:
@@ -178,15 +220,58 @@ class Prepared:
             ) from None
 
 
-def _parts(network: Network) -> tuple[list[LayerPart], ReadoutPart]:
-    """Hidden layers and readout as an engine takes them."""
-    hidden = [
-        LayerPart(part.weight, part.bias, LayerOptions(part.beta, part.threshold, part.input_scale))
-        for part in network.layers
-    ]
-    last = network.readout
-    options = ReadoutOptions(last.beta, last.kind, last.input_scale)
-    return hidden, ReadoutPart(last.weight, last.bias, options)
+def fires_again(layer: Layer) -> bool:
+    """Whether the neurons of a layer fire again and again."""
+    return layer.neuron.fires == "always"
+
+
+def _layer_part(layer: Layer) -> LayerPart:
+    """A layer whose neurons fire once, as an engine takes it."""
+    threshold: Any = layer.threshold  # one number, as they share it
+    return LayerPart(
+        layer.weight, layer.bias, LayerOptions(layer.beta, threshold, layer.input_scale)
+    )
+
+
+def _readout_part(readout: Readout) -> ReadoutPart:
+    """A readout as an engine takes it; a weighted sum is made of its potential."""
+    kind: ReadoutKind = "max" if readout.kind == "max" else "sum"
+    options = ReadoutOptions(readout.beta, kind, readout.input_scale)
+    return ReadoutPart(readout.weight, readout.bias, options)
+
+
+def _weighted(readout: PreparedReadout, gamma: float) -> PreparedReadout:
+    """A readout whose logits are sum_t gamma^t V[t]."""
+
+    def logits(x: Any, *, return_potential: bool = False, **more: Any) -> ReadoutOutput:
+        out = readout(x, return_potential=True, **more)
+        weighted = pool(out.potential, "weighted", gamma)
+        return ReadoutOutput(
+            weighted, out.final_potential, out.potential if return_potential else None
+        )
+
+    return logits
+
+
+def _check_parameters(layer: Layer, i: int) -> None:
+    """Refuse NaN and infinity, which a neuron that never fires would hide."""
+    xp = namespace(weight=layer.weight)
+    for name, array in arrays_of(layer).items():
+        finite = xp.all(xp.isfinite(array))
+        if not is_traced(finite) and not bool(finite):
+            check_finite(f"{name} of layer {i}", array)
+
+
+def _ways(network: Network, choice: Choice, states: bool) -> str:
+    """How the dense engine computes neurons that fire again and again, for `explain`."""
+    said = []
+    for i, layer in enumerate(network.layers):
+        if fires_again(layer) and choice.first == "dense":
+            in_blocks = goes_in_blocks(layer) and not states
+            size = layer.neuron.refractory + 1
+            way = f"by blocks of {size} steps" if in_blocks else "in a plain loop over time"
+            said.append(f"; layer {i} {way}")
+    return "".join(said)
 
 
 def run_layer(

@@ -19,7 +19,7 @@ from lightning.pytorch.utilities import rank_zero_only
 from .. import metrics
 from .._checks import flag, whole
 from .._forward import forward
-from .._namespace import to_numpy
+from .._namespace import said, to_numpy
 from .._storage import as_folder, replacing
 from ..torch._model import Model
 from ..torch.fast_snn import FastSNN
@@ -85,6 +85,8 @@ def run_experiment(
         If `resume` is True and that run was made with another recipe or seed, or the seed is
         negative. A run with a constant learning rate may be given more epochs.
     """
+    if not isinstance(recipe, Recipe):
+        raise TypeError(f"recipe must be a Recipe, as load_recipe gives it, got {said(recipe)}")
     seed = whole("seed", seed, at_least=0, below=2**63)
     resume, progress = flag("resume", resume), flag("progress", progress)
     if threads is not None:

@@ -12,6 +12,7 @@ from .._checks import fraction, nearest, not_negative, positive, whole
 from .._decay import InputScale
 from .._kinds import Adaptation, Reset, ResetAt
 from .._layer import ReadoutKind
+from .._namespace import said
 from ..datasets._catalogue import DATA_SETS, DataSet
 from ..torch.functional import Gradient, SurrogateName
 from ..torch.training.classifier import Schedule
@@ -208,7 +209,9 @@ def load_recipe(name: str | os.PathLike[str], dataset: str | None = None) -> Rec
         If there is no such data set or recipe, or the file is not TOML, has an unknown key, or is
         for another data set.
     """
-    if dataset is not None and dataset not in DATA_SETS:
+    if not isinstance(name, (str, os.PathLike)):
+        raise TypeError(f"a recipe has a name or a path, got {said(name)}")
+    if dataset is not None and dataset not in list(DATA_SETS):
         raise ValueError(
             f"no data set {dataset!r}; did you mean {nearest(str(dataset), DATA_SETS)!r}? "
             f"There are {_known()}"

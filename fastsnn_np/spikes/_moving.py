@@ -100,3 +100,14 @@ def centres(x: Events) -> Any:
     out = np.zeros((len(x), 2))
     _centres(np.ascontiguousarray(x.indptr), x.indices, out, small=True)
     return out
+
+
+def mates(labels: Any, rng: np.random.Generator) -> Any:
+    """For each sample another one of its label, drawn evenly; itself if there is none."""
+    order = np.argsort(labels, kind="stable")
+    _, starts, sizes = np.unique(labels[order], return_index=True, return_counts=True)
+    start, size = np.repeat(starts, sizes), np.repeat(sizes, sizes)
+    further = 1 + rng.integers(0, np.maximum(size - 1, 1))
+    mate = np.empty(len(labels), np.int64)
+    mate[order] = order[start + (np.arange(len(labels)) - start + further) % size]
+    return mate

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 from torch import Tensor, nn
 from torch.nn.utils import prune
 
-from .._checks import fraction, is_whole, positive
+from .._checks import check_iterable, check_neurons, check_time_axis, fraction, is_whole, positive
 from ..spikes import Events, SpikeTimes, shape_of
 from ._options import SavedWhole
 from .modules import DropoutMask, LeakyIntegrator, Readout
@@ -49,6 +49,26 @@ class Model(SavedWhole):
     def forward(self, x: Tensor | SpikeTimes | Events, *, return_activity: bool = False) -> Any:
         """Logits (batch, classes), and with `return_activity` the `Activity` of hidden layers."""
         raise NotImplementedError
+
+    def check_input(self, x: Any) -> None:
+        """Refuse what is no spikes of as many neurons as there are inputs.
+
+        Raises
+        ------
+        TypeError
+            If `x` is in none of the three forms.
+        ValueError
+            If it has other axes or another number of neurons.
+        """
+        if not isinstance(x, (Tensor, SpikeTimes, Events)):
+            raise TypeError(
+                f"x must be a tensor, SpikeTimes or Events, got {type(x).__name__}: "
+                "torch.from_numpy(...) makes a tensor"
+            )
+        if isinstance(x, Tensor):
+            check_time_axis("x", x)
+        inputs = x.shape[-2] if isinstance(x, Tensor) else x.n_neurons
+        check_neurons(inputs, self.sizes[0], "the model")
 
     def hidden(self) -> list[Any]:
         """The hidden layers, from the input on."""
@@ -94,6 +114,7 @@ class Model(SavedWhole):
 
 def checked_sizes(sizes: Any) -> list[int]:
     """Numbers of inputs, of neurons in each hidden layer, and of classes."""
+    check_iterable("sizes", sizes, "whole numbers")
     sizes = list(sizes)
     if any(isinstance(size, nn.Module) for size in sizes):
         raise TypeError("sizes are whole numbers; FastSNN.from_modules(...) takes modules")

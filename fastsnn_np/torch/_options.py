@@ -15,7 +15,7 @@ from typing import Any, ClassVar, TypedDict, TypeVar, cast
 import torch
 from torch import Tensor, nn
 
-from .._checks import check_option, no_option
+from .._checks import check_option, no_option, positive
 from .._decay import InputScale
 from .._kinds import Neuron
 from .._layer import ReadoutKind
@@ -69,16 +69,21 @@ class StandardOptions(NeuronOptions, SurrogateOptions, total=False):
     single_spike: bool
 
 
-class SpikingOptions(NeuronOptions, total=False):
+class SpikingGradientOptions(TypedDict, total=False):
+    """The gradient of neurons that fire again and again, see `SpikingLIF`."""
+
+    slope: float
+    support: float
+    detach_reset: bool
+
+
+class SpikingOptions(NeuronOptions, SpikingGradientOptions, total=False):
     """Options of `SpikingLIF`."""
 
     threshold: float
     neuron: Neuron
     recurrent: bool
     tau_adaptation: float  #: ms
-    slope: float
-    support: float
-    detach_reset: bool
 
 
 _NEURON: NeuronOptions = {
@@ -141,6 +146,8 @@ def complete(given: _Options, defaults: _Options, who: str) -> _Options:
 
 def for_readout(hidden: Mapping[str, Any], tau: float, kind: ReadoutKind) -> ReadoutOptions:
     """The options of a readout behind hidden layers that were told `hidden`."""
+    tau = positive("tau_readout", tau, "ms")
+    check_option("readout", kind, ReadoutKind)
     shared = {name: value for name, value in hidden.items() if name in _NEURON}
     return cast("ReadoutOptions", {**shared, "tau": tau, "kind": kind})
 

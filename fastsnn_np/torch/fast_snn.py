@@ -10,10 +10,11 @@ import torch
 from torch import Tensor
 
 from .. import network as _network
-from .._checks import check_neurons, check_time_axis
+from .._checks import check_iterable, flag
 from .._engine import EngineName
 from .._forward._choice import cannot_event
 from .._layer import ReadoutKind
+from .._namespace import said
 from ..spikes import Events, SpikeTimes
 from . import spike_times
 from ._model import Model, checked_sizes, has_hooks
@@ -69,6 +70,7 @@ class FastSNN(Model):
         **Model.checks,
         "engine": one_of(EngineName),
         "keep": one_of(Keep),
+        "skip": flag,
     }
 
     def __init__(
@@ -123,6 +125,10 @@ class FastSNN(Model):
         >>> FastSNN.from_modules([FastLIF(4, 3, slope=5.0), Readout(3, 2)]).sizes
         (4, 3, 2)
         """
+        check_iterable("modules", modules, "FastLIF modules and a Readout")
+        modules = list(modules)
+        if not modules:
+            raise ValueError("modules must end with a Readout, got none")
         *hidden, last = modules
         for module, kind in (*((layer, FastLIF) for layer in hidden), (last, Readout)):
             if not isinstance(module, kind):
@@ -171,12 +177,13 @@ class FastSNN(Model):
         every hidden layer. One or the other. A dense `x` is not searched for NaN, which would wait
         for a GPU: a neuron of potential NaN is silent. `fit` does look.
         """
-        if return_spikes and return_activity:
+        flag("return_spikes", return_spikes)
+        if flag("return_activity", return_activity) and return_spikes:
             raise ValueError(
                 "return_spikes or return_activity: Activity.of(spikes) gives the other"
             )
         if isinstance(x, Tensor) and self.engine != "event":
-            check_neurons(x.shape[-2], self.sizes[0], "the model")
+            self.check_input(x)
             return self._densely(x, self.dropout_masks(x), return_spikes, return_activity)
         run = self._outside_the_graph
         if torch.compiler.is_compiling():
@@ -185,13 +192,7 @@ class FastSNN(Model):
 
     def _outside_the_graph(self, x: Any, return_spikes: bool, return_activity: bool) -> Any:
         """`forward` of sparse forms, and of dense ones by the event engine."""
-        if not isinstance(x, (Tensor, SpikeTimes, Events)):
-            raise TypeError(
-                f"x must be a tensor, SpikeTimes or Events, got {type(x).__name__}: "
-                "torch.from_numpy(...) makes a tensor"
-            )
-        inputs = x.shape[-2] if isinstance(x, Tensor) else x.n_neurons
-        check_neurons(inputs, self.sizes[0], "the model")
+        self.check_input(x)
         masks = self.dropout_masks(x)
         if self._uses_events(x, return_spikes):
             logits, activities = self._by_events(x, masks, return_activity)
@@ -264,8 +265,6 @@ class FastSNN(Model):
     ) -> tuple[Tensor, list[Activity]]:
         from .event import HiddenLayer, NetworkOptions, Parameters, ReadoutLayer
 
-        if isinstance(x, Tensor):
-            check_time_axis("x", x)
         hidden = [
             HiddenLayer(
                 threshold=layer.threshold,
@@ -315,6 +314,8 @@ class FastSNN(Model):
         Layers without a bias stay without one. Gradient, slope and surrogate are no part of a
         network: they are those of `FastLIF` unless given.
         """
+        if not isinstance(network, _network.Network):
+            raise TypeError(f"network must be a fastsnn_np.Network, got {said(network)}")
         hidden = [
             FastLIF.from_layer(layer, learn_beta=learn_beta, device=device, **options)
             for layer in network.layers

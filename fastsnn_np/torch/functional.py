@@ -12,6 +12,8 @@ from torch import Tensor
 
 from .._checks import check_option, finite, positive
 from .._first_spike import first_spike as _first_spike
+from .._namespace import said
+from ._arguments import check_tensor
 
 Gradient = Literal["straight_through", "paper"]
 SurrogateName = Literal["fast_sigmoid", "arctan", "triangle"]
@@ -42,6 +44,8 @@ def surrogate_derivative(
     >>> surrogate_derivative(torch.tensor([0.0, 0.1, float("nan")]))
     tensor([1.0000, 0.2500, 0.0000])
     """
+    check_tensor("distance", distance)
+    positive("slope", slope)
     if kind == "fast_sigmoid":
         derivative = (slope * distance.abs() + 1) ** -2
     elif kind == "arctan":
@@ -49,7 +53,13 @@ def surrogate_derivative(
     elif kind == "triangle":
         derivative = (1 - slope * distance.abs()).clamp(min=0)
     else:
+        check_surrogate(kind)
         derivative = kind(distance, slope)
+        if not isinstance(derivative, Tensor) or derivative.shape != distance.shape:
+            raise ValueError(
+                f"a surrogate must give a tensor of the shape {tuple(distance.shape)} of its "
+                f"distance, got {said(derivative)}"
+            )
     return torch.where(torch.isfinite(distance), derivative, 0)
 
 
@@ -73,6 +83,9 @@ def spike(
     -------
     tensor of the same shape and dtype
     """
+    check_tensor("potential", potential)
+    positive("slope", slope)
+    check_surrogate(surrogate)
     spikes: Tensor = _Spike.apply(potential, check_threshold(threshold), slope, surrogate)
     return spikes
 
@@ -121,6 +134,7 @@ def first_spike(
     >>> first_spike(v)
     tensor([[0., 1., 0.]], grad_fn=<_FirstSpikeBackward>)
     """
+    check_tensor("potential", potential)
     check_gradient(gradient, slope, surrogate)
     threshold, paper = check_threshold(threshold), gradient == "paper"
     spikes: Tensor
@@ -300,3 +314,28 @@ class _FirstSpike(torch.autograd.Function):
         r = rising(grad)
         derivative = surrogate_derivative(potential - threshold, slope, surrogate)
         return derivative * r, None, None, None, None
+
+
+class Clamped(torch.autograd.Function):
+    """A parameter clamped to a range, and the gradient of a projection onto it.
+
+    Outside, a gradient passes only where following it leads back. One that leads further out would
+    carry the parameter so far that a change of mind finds it out of reach.
+    """
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(x: Tensor, low: float, high: float) -> Tensor:
+        return x.clamp(low, high)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
+        x, ctx.low, ctx.high = inputs
+        ctx.save_for_backward(x)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
+        (grad,), (x,) = grads, ctx.saved_tensors
+        further_out = ((x < ctx.low) & (grad > 0)) | ((x > ctx.high) & (grad < 0))
+        return torch.where(further_out, 0, grad), None, None

@@ -11,12 +11,21 @@ import torch
 from torch import Tensor, nn
 
 from .. import network as _network
-from .._checks import check_beta, check_time_axis, is_whole, positive
+from .._checks import (
+    check_beta,
+    check_time_axis,
+    flag,
+    is_whole,
+    no_option,
+    positive,
+)
 from .._currents import currents
 from .._decay import InputScale, beta_from_tau, decay_unchecked
 from .._layer import ReadoutKind
+from .._namespace import said
 from ..backends.torch import asarray
 from ..spikes import Events, SpikeTimes
+from ._arguments import checked_device, checked_dtype, fitted_initial
 from ._options import (
     FAST,
     READOUT,
@@ -28,7 +37,7 @@ from ._options import (
     complete,
     one_of,
 )
-from .functional import Gradient, check_surrogate, check_threshold, first_spike
+from .functional import Clamped, Gradient, check_surrogate, check_threshold, first_spike
 
 
 class Activity(NamedTuple):
@@ -43,6 +52,9 @@ class Activity(NamedTuple):
     @classmethod
     def of(cls, spikes: Tensor) -> Activity:
         """The activity of dense spikes (batch, neurons, time)."""
+        if not isinstance(spikes, Tensor) or spikes.ndim != 3 or spikes.is_complex():
+            came = tuple(spikes.shape) if isinstance(spikes, Tensor) else said(spikes)
+            raise TypeError(f"spikes must be a tensor (batch, neurons, time), got {came}")
         in_step = spikes.sum(1)
         neurons, steps = spikes.shape[1:]
         left = torch.arange(steps, 0, -1, device=spikes.device, dtype=spikes.dtype)
@@ -88,14 +100,17 @@ class LeakyIntegrator(SavedWhole):
                     f"{number!r}"
                 )
         self.input_scale = options["input_scale"]
-        like = {"device": options["device"], "dtype": options["dtype"]}
+        has_bias = flag("bias", options["bias"])
+        learns, shares = (flag(name, options[name]) for name in ("learn_beta", "share_beta"))
+        device, dtype = checked_device(options["device"]), checked_dtype(options["dtype"])
+        like = {"device": device, "dtype": dtype}
         self.weight = nn.Parameter(torch.empty(n_neurons, n_inputs, **like))
-        self.bias = nn.Parameter(torch.empty(n_neurons, **like)) if options["bias"] else None
-        shape = () if options["share_beta"] else (n_neurons,)
+        self.bias = nn.Parameter(torch.empty(n_neurons, **like)) if has_bias else None
+        shape = () if shares else (n_neurons,)
         start = beta_from_tau(options["tau"], options["dt"])
         beta = torch.full(shape, start, **like)
         check_beta(xp, torch.full((), start, dtype=beta.dtype, device="cpu"))  # not a "meta" one
-        if options["learn_beta"]:
+        if learns:
             self.beta = nn.Parameter(beta)
         else:
             self.register_buffer("beta", beta)
@@ -119,7 +134,15 @@ class LeakyIntegrator(SavedWhole):
 
     def potential_of(self, current: Tensor, initial_potential: Tensor | None = None) -> Tensor:
         """Membrane potential without reset, (..., neurons, time), of currents of that shape."""
+        check_time_axis("current", current)
+        if current.shape[-2] != len(self.weight):
+            raise ValueError(
+                f"current must have {len(self.weight)} neurons, (..., neurons, time), got shape "
+                f"{tuple(current.shape)}"
+            )
         beta = self.clamped_beta()
+        if initial_potential is not None:
+            initial_potential = fitted_initial(initial_potential, current)
         with torch.autocast(current.device.type, enabled=False):
             v: Tensor = decay_unchecked(xp, current, beta, initial_potential, self.input_scale)
         return v
@@ -198,7 +221,8 @@ class LeakyIntegrator(SavedWhole):
             module.weight.copy_(weight)
             if module.bias is not None:
                 module.bias.copy_(asarray(part.bias, device))
-            module.beta.copy_(asarray(part.beta, device))
+            beta = asarray(part.beta, device)
+            module.beta.copy_(beta if module.beta.ndim else beta[0])
         return module
 
 
@@ -287,6 +311,16 @@ class FastLIF(LeakyIntegrator):
         >>> FastLIF.from_layer(layer).threshold
         0.5
         """
+        if not isinstance(layer, _network.Layer):
+            raise TypeError(f"layer must be a fastsnn_np.Layer, got {said(layer)}")
+        for name in options:
+            if name not in GradientOptions.__optional_keys__:
+                raise no_option("from_layer", name, GradientOptions.__optional_keys__)
+        if layer.neuron.fires != "once" or layer.delay is not None:
+            raise ValueError(
+                "the neurons of a FastLIF fire once, and have no delays: SpikingLIF.from_layer "
+                "takes those that fire again and again"
+            )
         more = {"threshold": layer.threshold, **options}
         return cls._from_part(layer, learn_beta, device, more)
 
@@ -333,6 +367,8 @@ class Readout(LeakyIntegrator):
         cls, readout: _network.Readout, *, learn_beta: bool = True, device: Any = None
     ) -> Self:
         """A module with the parameters of a `fastsnn_np.Readout`; see `FastLIF.from_layer`."""
+        if not isinstance(readout, _network.Readout):
+            raise TypeError(f"readout must be a fastsnn_np.Readout, got {said(readout)}")
         return cls._from_part(readout, learn_beta, device, {"kind": readout.kind})
 
 
@@ -359,28 +395,3 @@ def name_of(surrogate: Any) -> str:
         return surrogate
     named = surrogate if isinstance(surrogate, FunctionType) else type(surrogate)
     return str(named.__qualname__)
-
-
-class Clamped(torch.autograd.Function):
-    """A parameter clamped to a range, and the gradient of a projection onto it.
-
-    Outside, a gradient passes only where following it leads back. One that leads further out would
-    carry the parameter so far that a change of mind finds it out of reach.
-    """
-
-    generate_vmap_rule = True
-
-    @staticmethod
-    def forward(x: Tensor, low: float, high: float) -> Tensor:
-        return x.clamp(low, high)
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
-        x, ctx.low, ctx.high = inputs
-        ctx.save_for_backward(x)
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
-        (grad,), (x,) = grads, ctx.saved_tensors
-        further_out = ((x < ctx.low) & (grad > 0)) | ((x > ctx.high) & (grad < 0))
-        return torch.where(further_out, 0, grad), None, None

@@ -6,17 +6,20 @@ The equations, forward and backward, are those of the design, section 9.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal, Unpack
+from typing import Any, Literal, Self, Unpack
 
 import torch
 from torch import Tensor
 
-from .._checks import check_neurons, check_option
+from .. import network as _network
+from .._checks import check_option, positive
+from .._forward._choice import cannot_event
 from ..network import TAU_READOUT
 from ..spikes import Events, SpikeTimes
 from . import spiking_events
 from ._model import Model, checked_sizes
-from ._options import SPIKING, SpikingOptions, complete
+from ._options import SPIKING, SpikingGradientOptions, SpikingOptions, complete
+from .event import obstacle_of
 from .modules import Activity, DropoutMask, as_dense
 from .spiking_events import Weighing
 from .spiking_modules import SpikingLIF, WeightedReadout
@@ -71,7 +74,7 @@ class SpikingSNN(Model):
         ]
         last = WeightedReadout(
             *sizes[-2:],
-            tau=tau_readout,
+            tau=positive("tau_readout", tau_readout, "ms"),
             tau_weight=tau_weight,
             dt=options["dt"],
             device=options["device"],
@@ -85,8 +88,7 @@ class SpikingSNN(Model):
 
         With ``return_activity=True`` also an `Activity` of each hidden layer.
         """
-        inputs = x.shape[-2] if isinstance(x, Tensor) else x.n_neurons
-        check_neurons(inputs, self.sizes[0], "the model")
+        self.check_input(x)
         masks = self.dropout_masks(x)
         run = self._by_events if self.engine == "event" else self._densely
         if self.engine == "event" and torch.compiler.is_compiling():
@@ -109,11 +111,53 @@ class SpikingSNN(Model):
         self, x: Any, masks: list[DropoutMask | None], activity: bool
     ) -> tuple[Tensor, list[Activity]]:
         last: Any = self.readout
-        weight = last.weight
-        if weight.device.type != "cpu" or weight.dtype not in (torch.float32, torch.float64):
-            raise ValueError(
-                "the event engine computes in float32 or float64 on the CPU, and the model is "
-                f'{weight.dtype} on {weight.device}: engine="dense" takes it'
-            )
+        obstacle = obstacle_of(x, last.weight)
+        if obstacle is not None:
+            raise ValueError(cannot_event(obstacle))
         hidden, end = [layer.for_events() for layer in self.hidden()], Weighing(last.profile)
         return spiking_events.run(x, hidden, last, end, masks, activity)
+
+    def to_network(self) -> _network.Network:
+        """The same network as NumPy arrays, bit for bit, for `fastsnn_np.forward` and files."""
+        hidden = tuple(layer.to_layer() for layer in self.hidden())
+        return _network.Network(hidden, self.readout.to_readout(), self.dt)
+
+    @classmethod
+    def from_network(
+        cls,
+        network: _network.Network,
+        *,
+        learn_beta: bool = True,
+        engine: Literal["event", "dense"] = "event",
+        device: Any = None,
+        **options: Unpack[SpikingGradientOptions],
+    ) -> Self:
+        """A module with the parameters of a `fastsnn_np.Network`, bit for bit.
+
+        Parameters
+        ----------
+        learn_beta : bool
+            Whether the betas of hidden layers are learnt.
+        engine
+            As in `SpikingSNN`.
+        network, device
+            As in `FastSNN.from_network`.
+        slope, support, detach_reset
+            As in `SpikingLIF`; they are no part of a network.
+
+        Raises
+        ------
+        ValueError
+            If a layer or the readout is none of these modules'; see `SpikingLIF.from_layer` and
+            `WeightedReadout.from_readout`.
+        """
+        check_option("engine", engine, Literal["event", "dense"])
+        hidden = [
+            SpikingLIF.from_layer(layer, learn_beta=learn_beta, device=device, **options)
+            for layer in network.layers
+        ]
+        last = WeightedReadout.from_readout(network.readout, device=device)
+        model = cls.__new__(cls)
+        Model.__init__(model, hidden, last, network.dt)
+        model.dropout, model.engine = 0.0, engine
+        return model

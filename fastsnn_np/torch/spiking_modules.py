@@ -19,8 +19,18 @@ from .. import network as _network
 from .._checks import flag, is_number, positive
 from .._decay import beta_from_tau
 from .._kinds import Neuron
+from .._namespace import is_array
+from .._parts import arrays_of
 from ..backends.event.spiking_layers import Surrogate
-from ._options import READOUT, SPIKING, ReadoutOptions, SpikingOptions, complete
+from ..backends.torch import asarray
+from ._options import (
+    READOUT,
+    SPIKING,
+    ReadoutOptions,
+    SpikingGradientOptions,
+    SpikingOptions,
+    complete,
+)
 from .functional import spike, surrogate_derivative
 from .modules import Clamped, LeakyIntegrator, Readout
 from .spiking_events import Layer
@@ -155,6 +165,58 @@ class SpikingLIF(LeakyIntegrator):
             (*parameters, *self.adaptation()),
         )
 
+    def to_layer(self) -> _network.Layer:
+        """The same parameters, bit for bit, as a `fastsnn_np.Layer` of NumPy arrays."""
+        names = ("recurrent", "rho", "a", "b")
+        held = dict(zip(names, (self.recurrent, *self.adaptation()), strict=True))
+        arrays: dict[str, Any] = {n: None if p is None else _host(p) for n, p in held.items()}
+        return _network.Layer(
+            **self._arrays(), threshold=self.threshold, neuron=self.neuron, **arrays
+        )
+
+    @classmethod
+    def from_layer(
+        cls,
+        layer: _network.Layer,
+        *,
+        learn_beta: bool = True,
+        device: Any = None,
+        **options: Unpack[SpikingGradientOptions],
+    ) -> Self:
+        """A module with the parameters of a `fastsnn_np.Layer`, bit for bit.
+
+        Parameters
+        ----------
+        slope, support, detach_reset
+            As in `SpikingLIF`; they are no part of a `Layer`.
+        layer, learn_beta, device
+            As in `FastLIF.from_layer`.
+
+        Raises
+        ------
+        ValueError
+            If its neurons fire once, it has delays or a threshold per neuron, or an `a` or `rho`
+            that would be clamped here.
+        """
+        threshold: Any = layer.threshold
+        if layer.delay is not None or is_array(threshold):
+            raise ValueError("a SpikingLIF has one threshold and no delays")
+        more = {"threshold": threshold, "neuron": layer.neuron, **options}
+        more["recurrent"] = layer.recurrent is not None
+        module = cls._from_part(layer, learn_beta, device, more)
+        held = arrays_of(layer)
+        with torch.no_grad():
+            for name in ("recurrent", "rho", "a", "b"):
+                if name in held:
+                    module.get_parameter(name).copy_(asarray(held[name], device))
+            for name, used in zip(("rho", "a"), module.adaptation(), strict=False):
+                if used is not None and not torch.equal(used, module.get_parameter(name)):
+                    raise ValueError(
+                        f"{name} of the layer, up to {float(module.get_parameter(name).max())}, "
+                        f"would be clamped to {float(used.max())} here"
+                    )
+        return module
+
     def settings(self) -> dict[str, Any]:
         return {
             **super().settings(),
@@ -211,23 +273,31 @@ class WeightedReadout(Readout):
         return (v * self.gamma**steps).sum(-1)
 
     def to_readout(self) -> _network.Readout:
-        """The same as a `fastsnn_np.Readout`, which has a sum but no weights.
+        """The same as a `fastsnn_np.Readout` of NumPy arrays, bit for bit."""
+        if self.gamma == 1:
+            return super().to_readout()
+        return _network.Readout(**self._arrays(), kind="weighted", gamma=self.gamma)
+
+    @classmethod
+    def from_readout(
+        cls, readout: _network.Readout, *, learn_beta: bool = False, device: Any = None
+    ) -> Self:
+        """A module with the parameters of a `fastsnn_np.Readout`, bit for bit.
 
         Raises
         ------
         ValueError
-            If the sum is weighted.
+            If the readout is of kind "max", its classes differ in beta, or beta is to be learnt.
         """
-        if self.gamma != 1:
-            raise ValueError("a Readout of a Network has no weighted sum: save the state_dict")
-        return super().to_readout()
-
-    @classmethod
-    def from_readout(
-        cls, readout: _network.Readout, *, learn_beta: bool = True, device: Any = None
-    ) -> Self:
-        """Refused: a `fastsnn_np.Readout` has one beta per class, and here they share one."""
-        raise ValueError("a WeightedReadout has one beta: Readout.from_readout keeps all of them")
+        beta = asarray(readout.beta, device)
+        if readout.kind == "max" or bool((beta != beta[0]).any()) or learn_beta:
+            raise ValueError(
+                "a WeightedReadout sums, and all classes share one beta, which is not learnt: "
+                "Readout.from_readout takes others"
+            )
+        module = cls._from_part(readout, False, device, {})
+        module.gamma = 1.0 if readout.gamma is None else readout.gamma
+        return module
 
     def profile(self, steps: int) -> Any:
         """What a spike counts at each step, float64 (steps,), the same for all classes."""
@@ -254,3 +324,8 @@ def _above_0(name: str, value: Any) -> float:
     if not is_number(value) or not value > 0:
         raise ValueError(f"{name} must be above 0, got {value!r}")
     return float(value)
+
+
+def _host(parameter: Tensor) -> Any:
+    """A parameter as a NumPy array of its own."""
+    return parameter.detach().cpu().numpy().copy()

@@ -9,14 +9,15 @@ import torch
 from torch import Tensor
 
 from .. import network as _network
-from .._checks import check_neurons
+from .._checks import flag
 from .._engine import EngineName
 from .._forward._choice import cannot_event
 from .._kinds import Neuron
 from .._layer import ReadoutKind
 from ..backends.event.spiking_layers import Surrogate
-from ..spikes import Events, SpikeTimes, shape_of
+from ..spikes import Events, SpikeTimes
 from . import spiking_events
+from ._arguments import fitted_initial
 from ._model import Model, checked_sizes, has_hooks
 from ._options import STANDARD, StandardOptions, complete, for_readout, one_of
 from .event import obstacle_of
@@ -53,6 +54,11 @@ class StandardLIF(LeakyIntegrator):
     torch.Size([1, 2, 5])
     """
 
+    checks: ClassVar[dict[str, Callable[[str, Any], Any]]] = {
+        **LeakyIntegrator.checks,
+        "detach_reset": flag,
+        "single_spike": flag,
+    }
     defaults: ClassVar[Mapping[str, Any]] = STANDARD
 
     def __init__(self, n_inputs: int, n_neurons: int, **options: Unpack[StandardOptions]) -> None:
@@ -72,7 +78,9 @@ class StandardLIF(LeakyIntegrator):
         # Time first and contiguous: every step reads and writes one stretch of memory. `unbind`,
         # not indexing, whose backward pass would fill a whole tensor of zeros at every step.
         steps = current.movedim(-1, 0).contiguous().unbind(0)
-        v = torch.zeros_like(steps[0]) if initial_potential is None else initial_potential
+        v = torch.zeros_like(steps[0])
+        if initial_potential is not None:
+            v = fitted_initial(initial_potential, current)
         run = self._silenced if self.single_spike else self._with_reset
         return torch.stack(run(steps, v, beta)).movedim(0, -1)
 
@@ -171,8 +179,7 @@ class StandardSNN(Model):
 
         With ``return_activity=True`` also an `Activity` of each hidden layer.
         """
-        inputs = x.shape[-2] if isinstance(x, Tensor) else shape_of(x).neurons
-        check_neurons(inputs, self.sizes[0], "the model")
+        self.check_input(x)
         run = self._by_events if self._uses_events(x) else self._densely
         if run == self._by_events and torch.compiler.is_compiling():
             run = torch.compiler.disable(run)  # Dynamo knows neither kernels nor sparse forms

@@ -154,7 +154,7 @@ ROWS = [
     ('fs.layer(D, W, beta=0.5, input_scale="none")', ValueError, "input_scale must be.*'none'"),
     ("fs.layer(D, W, beta=0.5, initial_potential=np.ones(2))", ValueError, "initial_potential"),
     ("fs.layer(D, W.T, beta=0.5)", ValueError, r"x has 4 neurons.*out \(batch, neurons, time\)"),
-    ("fs.layer(D, NET.layers[0], beta=0.5)", TypeError, "weight must.*fastsnn_np.network.Layer"),
+    ("fs.layer(D, NET.layers[0], beta=0.5)", TypeError, "weight must.*fastsnn_np._parts.Layer"),
     ("fs.readout(None, W, beta=0.5)", TypeError, "x must be an array of an Array API.*got None"),
     ('fs.readout(D, W, beta=0.5, kind="mean")', ValueError, "kind must be one of.*got 'mean'"),
     ("fs.readout(D, W, beta=0.5, kind=None)", ValueError, "kind must be one of 'sum',.*got None"),

@@ -67,6 +67,15 @@ ROWS = [
     ("fit(M, X, [0, 1], validation=(D[:, :3], [0, 1]))", ValueError, "x has 3 neurons and"),
     ('fit(M, X, [0, 1], evaluated_on="train")', ValueError, "evaluated_on must be.*got 'train'"),
     ("fit(M, X, [0, 1], evaluated_on=None)", ValueError, "evaluated_on must be one.*got None"),
+    # runs
+    ('experiments.run_experiment("best", FOLDER)', TypeError, "recipe must be a Rec.*'best'"),
+    ("experiments.run_experiment(None, FOLDER)", TypeError, "recipe must be a Recipe.*got None"),
+    ("experiments.load_recipe(None)", TypeError, "a recipe has a name or a path, got None"),
+    ('experiments.load_recipe(5, "shd")', TypeError, "a recipe has a name or a path, got 5"),
+    ('experiments.load_recipe("best", "mnist")', ValueError, "no data set 'mnist'; did you mean"),
+    ('experiments.load_recipe("best", ["shd"])', ValueError, "no data set .*; did you mean"),
+    ("experiments.load_model(5)", TypeError, "folder must be a str or an os.PathLike.*got 5"),
+    ("experiments.load_model(None)", TypeError, "folder must be a str or an os.Path.*got None"),
     # how it is trained
     ("fit(M, X, [0, 1], epochs=-1)", ValueError, "epochs must be a whole number of at.*got -1"),
     ("fit(M, X, [0, 1], epochs=True)", ValueError, "epochs must be a whole number of.*got True"),

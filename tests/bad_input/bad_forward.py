@@ -69,6 +69,8 @@ ROWS = [
     ("fs.forward(X, NET, check_finite=None)", TypeError, "check_finite must be True or.*got None"),
     ("fs.forward(X, NET, progress=2)", TypeError, "progress must be True or False, got 2"),
     ('fs.forward(X, NET, explain="yes")', TypeError, "explain must be True or False, got 'yes'"),
+    ('fs.forward(X, MANY, engine="event", return_state=True)', ValueError, "keeps no states"),
+    ("fs.forward(X, MANY, state=S)", ValueError, "state is that of neurons of another kind"),
     ("fs.forward(X, NET, state=R)", TypeError, "state must be that of a Result, got Result"),
     ("fs.forward(X, NET, state=3)", TypeError, "state must be that of a Result, got int"),
     ('fs.forward(X, NET, state="s")', TypeError, "state must be that of a Result, got str"),
@@ -154,4 +156,8 @@ ROWS = [
     ('fs.stream(NET, [X], backend="numpy", state=R)', TypeError, "state must be that.*got Result"),
     ('fs.stream(NET, [X], backend="numpy", state=5)', TypeError, "state must be that of.*got int"),
     ("fs.stream(NET, [], explain=None)", TypeError, "explain must be True or False, got None"),
+    ("fs.forward(D, NET, backend=np.ones(3))", ValueError, "no backend an array of shape.*known"),
+    ("fs.prepare(NET, backend=np.ones(3))", ValueError, "no backend an array of shape.*known"),
+    ("fs.forward(D, NET, return_state=np.ones(3), batch_size=2)", TypeError, "return_state must"),
+    ("fs.forward(D, NET, backend=object())", ValueError, "no backend <object object>; known"),
 ]

@@ -49,4 +49,6 @@ ROWS = [
     ("plot.latency_curve(LAT, dt=None)", ValueError, "dt must be positive and finite.*got None"),
     ("plot.latency_curve(Latency(np.ones(0), np.zeros(0)))", ValueError, "latency must hold"),
     ("plot.latency_curve(Latency(None, None))", ValueError, r"latency must.*shapes \(\) and \(\)"),
+    ('plot.confusion(np.eye(2, dtype=int), iter(["a", "b"]))', TypeError, "classes must be a seq"),
+    ('plot.confusion(np.eye(2, dtype=int), {"a", "b"})', TypeError, "classes must be a sequence"),
 ]

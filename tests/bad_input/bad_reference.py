@@ -39,4 +39,11 @@ ROWS = [
     ('reference.standard_layer(V, beta=0.5, threshold="a")', ValueError, "threshold must.*got 'a'"),
     ("reference.standard_layer(V, beta=0.5, threshold=inf)", ValueError, "threshold must.*got inf"),
     ("reference.standard_layer(V, beta=0.5, input_scale=None)", ValueError, "input_scale.*None"),
+    ("reference.readout(V, beta=0.5, kind='weighted')", ValueError, "gamma of a weighted.*None"),
+    ("reference.readout(V, beta=0.5, gamma=0.5)", ValueError, "gamma is of readouts of kind"),
+    ("reference.spiking_layer(D, W)", TypeError, "layer must be a Layer, got an array of shape"),
+    ("reference.spiking_layer(None, NET.layers[0])", TypeError, "x must be an array of.*got None"),
+    ("reference.spiking_layer(D * nan, NET.layers[0])", ValueError, "x holds nan at index"),
+    ("reference.spiking_layer(D[:, :3], NET.layers[0])", ValueError, "x has 3 neurons and weight"),
+    ("reference.spiking_layer(D, NET.layers[0], dtype=int)", TypeError, "dtype must be numpy"),
 ]

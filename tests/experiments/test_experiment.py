@@ -132,7 +132,7 @@ def test_command_line_errors(capsys, tmp_path):
         ),
         (
             ["fashion-mnist-sample", "--seed", "-1"],
-            "seed must be a whole number of at least 0, got -1",
+            "--seed must be a whole number of at least 0 and below 2^63, got -1",
         ),
     ]
     for arguments, words in cases:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 
 import numpy as np
 import pytest
@@ -57,6 +58,28 @@ def test_a_layer_that_is_mostly_silent_is_said_so(task):
     with pytest.warns(UserWarning, match=words) as seen:
         fit(model, *task, epochs=3, validation=task, learning_rate=1e-9)
     assert len(seen) == 1
+
+
+@pytest.mark.filterwarnings("error:hidden layer .* is (dead|mostly silent)")
+@pytest.mark.parametrize("sizes", [[784, 200, 10], [784, 20, 10], [784, 200, 200, 10]])
+def test_neurons_that_are_silent_only_to_begin_with_are_no_matter(sizes):
+    """The first batch finds a layer dead or mostly silent; some steps later its neurons fire."""
+    images, labels = fs.datasets.fashion_mnist_sample("train")
+    x = fs.encoding.latency(images[:1000])
+    torch.manual_seed(0)
+    history = fit(FastSNN(sizes), x, labels[:1000], epochs=2)
+    assert history[-1]["silent.0"] < 0.9
+
+
+@pytest.mark.filterwarnings("default:hidden layer .* is (dead|mostly silent)")
+def test_a_layer_must_be_silent_for_some_epochs_to_be_warned_of(task):
+    model = FastSNN([12, 20, 2])
+    with torch.no_grad():
+        model.layers[0].weight.abs_()
+        model.layers[0].weight[:19].zero_()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        fit(model, *task, epochs=2, validation=task, learning_rate=1e-9)
 
 
 @pytest.mark.parametrize("name", ["bias", "beta"])

@@ -6,7 +6,7 @@ import csv
 import math
 import warnings
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import lightning.pytorch as pl
 import torch
@@ -48,19 +48,35 @@ class Patience(EarlyStopping):
 
 
 _MOSTLY_SILENT = 0.9  # fraction of a layer's neurons
+_LASTING = 3  # epochs: many a layer is silent to begin with, and learns to fire
+
+
+class _Silence(NamedTuple):
+    """What an epoch has seen of a layer."""
+
+    neurons: int
+    silent: int
+    samples: int
+    lasting: int  #: number of epochs in a row with most neurons silent
+
+    @property
+    def dead(self) -> bool:
+        return self.silent == self.neurons
 
 
 class LayerHealth(pl.Callback):
-    """Spikes per sample and silent neurons of every hidden layer, and a warning if few fire.
+    """Spikes per sample and silent neurons of every hidden layer, and a warning if few ever fire.
 
     Each epoch's numbers go to `Classifier.health`: ``spikes.I``, the spikes of layer I per sample,
     and ``silent.I``, the fraction of its neurons that no sample has seen fire. They come from the
     validation data, or, where there is none, from the training steps that looked at them: every
-    50th, or every one where spikes are penalised.
+    50th and the last of an epoch, or every one where spikes are penalised. A layer that is mostly
+    silent in three epochs in a row, or of which no neuron fires in the last one, is warned of.
     """
 
     def __init__(self) -> None:
-        self._warned: set[tuple[int, bool]] = set()  # layers, and whether they were dead
+        self._warned: set[int] = set()  # layers
+        self._found: dict[int, _Silence] = {}  # by layer
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: Any) -> None:
         self._reset()
@@ -108,19 +124,30 @@ class LayerHealth(pl.Callback):
         for i, spikes in enumerate(layers):
             health[f"spikes.{i}"] = float(spikes.sum() / samples)
             health[f"silent.{i}"] = float((spikes == 0).double().mean())
+            lasting = 0
             if health[f"silent.{i}"] > _MOSTLY_SILENT:
-                self._warn(i, len(spikes), int((spikes == 0).sum()), int(samples))
+                lasting = 1 + (self._found[i].lasting if i in self._found else 0)
+            silent = int((spikes == 0).sum())
+            self._found[i] = _Silence(len(spikes), silent, int(samples), lasting)
+            if lasting >= _LASTING:
+                self._warn(i)
         classifier.health = health
 
-    def _warn(self, layer: int, neurons: int, silent: int, samples: int) -> None:
+    def on_train_end(self, trainer: pl.Trainer, pl_module: Any) -> None:
+        for layer, found in self._found.items():
+            if found.dead:
+                self._warn(layer)
+
+    def _warn(self, layer: int) -> None:
         """Say, once in a run for each layer that is dead or mostly silent, what helps."""
-        dead = silent == neurons
-        if (layer, dead) in self._warned:
+        if layer in self._warned:
             return
-        self._warned.add((layer, dead))
-        found = "dead: none" if dead else f"mostly silent: {silent}"
+        self._warned.add(layer)
+        neurons, silent, samples, _ = found = self._found[layer]
+        dead = found.dead
+        which = "dead: none" if dead else f"mostly silent: {silent}"
         warnings.warn(
-            f"hidden layer {layer} is {found} of its {neurons} neurons "
+            f"hidden layer {layer} is {which} of its {neurons} neurons "
             f"{'fires' if dead else 'fire'} on {'any' if dead else 'none'} of {samples} samples, "
             "and little can be learnt. Raise its weights "
             f"(model.layers[{layer}].weight.data *= 1.5, until a third of the neurons fire), lower "

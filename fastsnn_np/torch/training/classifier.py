@@ -170,7 +170,8 @@ class Classifier(pl.LightningModule):
             entropy = [self.seed, self.current_epoch, step, self.global_rank]
             torch.manual_seed(int(np.random.SeedSequence(entropy).generate_state(1)[0]))
         penalised = self.count_penalty or self.latency_penalty
-        if penalised or (step % PROBE_EVERY == 0 and not self.validates):
+        probe = step % PROBE_EVERY == 0 or self.trainer.is_last_batch
+        if penalised or (probe and not self.validates):
             logits, activities = self.model(x, return_activity=True)
         else:
             logits, activities = self.model(x), []
