@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -464,6 +465,28 @@ def test_bad_inhibition():
     for bits in (1, 17, 4.0, True):
         with pytest.raises(ValueError, match="bits must be a whole number of at least 2 and below"):
             convert.quantised(a_network(), bits)
+
+
+def test_networks_that_do_not_fire_once(tmp_path):
+    """They would come out as others without a word."""
+    network = a_network()
+    layer, readout = network.layers[0], network.readout
+    always = replace(layer, neuron=fs.Neuron("always"))
+    late = replace(layer, delay=np.ones(20, int))
+    weighted = replace(readout, kind="weighted", gamma=0.9)
+    for change, words in (
+        ({"layers": (always, network.layers[1])}, "layer 0 has neurons that fire always"),
+        ({"layers": (late, network.layers[1])}, "layer 0 has delays"),
+        ({"readout": weighted}, "the readout is weighted"),
+    ):
+        other = replace(network, **change)
+        for write, name in (
+            (lambda n: convert.to_nir(n, tmp_path / "a"), "to_nir"),
+            (lambda n: convert.to_onnx(n, tmp_path / "a", 9), "to_onnx"),
+            (lambda n: convert.quantised(n, 4), "quantised"),
+        ):
+            with pytest.raises(ValueError, match=f"{words}, and {name} is for"):
+                write(other)
 
 
 # --- ONNX ---------------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from .._namespace import to_numpy
+from .._parts import arrays_of
 from ..metrics import connection_sparsity, footprint
 from ..network import Layer, Readout
 from ..spikes._described import size_said
@@ -46,14 +47,20 @@ def _described(part: Layer | Readout, dt: float) -> dict[str, Any]:
         "kind": "readout" if isinstance(part, Readout) else "hidden",
         "inputs": part.n_inputs,
         "neurons": part.n_neurons,
-        "parameters": weight.size + beta.size + (0 if part.bias is None else part.n_neurons),
+        "parameters": sum(int(array.size) for array in arrays_of(part).values()),
         "tau_ms": {"min": tau.min(), "median": float(np.median(tau)), "max": tau.max()},
         "weights": {"mean": float(weight.mean()), "std": float(weight.std())},
         "bias": part.bias is not None,
         "input_scale": part.input_scale,
-        "threshold": part.threshold if isinstance(part, Layer) else None,
+        "fires": part.neuron.fires if isinstance(part, Layer) else None,
+        "threshold": _threshold(part) if isinstance(part, Layer) else None,
         "read_out_by": part.kind if isinstance(part, Readout) else None,
     }
+
+
+def _threshold(layer: Layer) -> float:
+    """The threshold, the mean one where neurons have their own."""
+    return float(np.mean(to_numpy(layer.threshold)))
 
 
 def _text(result: dict[str, Any]) -> str:
@@ -70,7 +77,7 @@ def _text(result: dict[str, Any]) -> str:
         tau, weights = layer["tau_ms"], layer["weights"]
         rows.append(
             [
-                layer["kind"],
+                layer["kind"] if layer["fires"] in (None, "once") else "spiking",
                 str(layer["inputs"]),
                 str(layer["neurons"]),
                 f"{tau['median']:.1f} ({tau['min']:.1f} to {tau['max']:.1f})",

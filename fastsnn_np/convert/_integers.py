@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 
 from .._checks import whole
-from .._namespace import said, to_numpy
+from .._namespace import to_numpy
 from .._storage import Format, as_path
 from ..network import Layer, Network, Readout
+from ._parts import check_once
 
 _FORMAT = Format("quantised network", version=1)
 
@@ -114,7 +115,8 @@ def quantised(network: Network, bits: int) -> Quantised:
     Raises
     ------
     ValueError
-        If `bits` is out of range.
+        If `bits` is out of range, neurons fire always, inputs are delayed or the readout is
+        weighted.
 
     Examples
     --------
@@ -124,8 +126,7 @@ def quantised(network: Network, bits: int) -> Quantised:
     >>> int(small.integers[0].max())
     7
     """
-    if not isinstance(network, Network):
-        raise TypeError(f"network must be a Network, got {said(network)}")
+    check_once(network, "quantised")
     bits = _checked_bits(bits)
     network = network.mapped(to_numpy)
     pairs = [_rounded(part.weight, bits) for part in (*network.layers, network.readout)]
