@@ -13,6 +13,7 @@ import numpy as np
 from . import _file, backends
 from ._checks import finite, is_whole, positive, room_for, seeded, working_dtype
 from ._decay import InputScale, beta_from_tau
+from ._kinds import Neuron
 from ._layer import ReadoutKind
 from ._namespace import Array, namespace, said
 from ._parts import TAU_HIDDEN, TAU_READOUT, Layer, Readout, arrays_of
@@ -133,6 +134,12 @@ class Network:
         """Number of inputs, of neurons in each hidden layer, and of classes."""
         parts = (*self.layers, self.readout)
         return (parts[0].n_inputs, *[part.n_neurons for part in parts])
+
+    @property
+    def single_spike(self) -> bool:
+        """Whether all neurons fire once, without delays, and none is read out by a weighted sum."""
+        plain = all(part.neuron == Neuron() and part.delay is None for part in self.layers)
+        return plain and self.readout.kind != "weighted"
 
     @property
     def dtype(self) -> Any:

@@ -163,7 +163,7 @@ BAD = [
     (lambda: augment.shift(X, RNG, shape=(2, 3), pixels=-1), ValueError, "pixels must be a whole"),
     (lambda: augment.flip(X, RNG), ValueError, r"6 neurons are not images of shape \(28, 28\)"),
     (lambda: augment.flip(X, RNG, shape=(2, 3), p=-1), ValueError, r"probability in \[0, 1\]"),
-    (lambda: augment.shift_channels(X, RNG, channels=1.5), ValueError, "at least 0, got 1.5"),
+    (lambda: augment.shift_channels(X, RNG, channels=1.5), ValueError, "whole number.*got 1.5"),
     (lambda: augment.jitter(X, RNG, steps=40_000), ValueError, r"steps.* in 0 \.\.\. 32767"),
     (lambda: augment.jitter(X.to_events(), RNG), TypeError, "jitter takes SpikeTimes, got Events"),
     (lambda: augment.drop(X, RNG, p=1.5), ValueError, r"p is a probability in \[0, 1\], got 1.5"),

@@ -84,3 +84,17 @@ def test_bad_states(rng):
         fs.forward(x, network_of("sum"), state=(1, 2))
     with pytest.raises(ValueError, match="give no batch_size"):
         fs.forward(x, network_of("sum"), return_state=True, batch_size=1)
+
+
+@pytest.mark.parametrize("backend", NAMED, indirect=True)
+def test_a_state_has_the_potentials_of_the_last_step(backend):
+    """Also where all neurons have fired long before, and spikes alone would need no more steps."""
+    to_numpy = fs.backends.get("numpy").asarray
+    network = fs.Network([fs.Layer(np.full((3, 2), 5.0))], fs.Readout(np.ones((2, 3))))
+    x = np.zeros((4, 2, 30))
+    x[:, 0, [1, 20]] = 1
+    wanted = fs.forward(x, network, engine="dense", return_state=True).state.potentials[0]
+    assert wanted.min() > 1
+    for form in (x, fs.Events.from_dense(x)):
+        state = fs.forward(form, network, backend=backend, return_state=True).state
+        np.testing.assert_allclose(to_numpy(state.potentials[0]), wanted)

@@ -106,7 +106,7 @@ def test_info(run, capsys):
 
 
 def test_networks_of_neurons_that_fire_always(run, capsys):
-    """Spikes are counted all, and thresholds of their own told by their mean."""
+    """All their spikes are counted."""
     network = fs.Network.load("network.safetensors")
     layer = replace(
         network.layers[0],
@@ -116,13 +116,13 @@ def test_networks_of_neurons_that_fire_always(run, capsys):
     other = replace(network, layers=(layer,))
     other.save("always.safetensors")
     hidden = data_of(capsys, "info always.safetensors")["layers"][0]
-    assert (hidden["fires"], hidden["threshold"]) == ("always", pytest.approx(1.0))
-    assert "spiking " in said(capsys, "info always.safetensors")
+    assert hidden["neuron"]["fires"] == "always"
+    assert "784-30-10" in said(capsys, "info always.safetensors")
     images = fs.datasets.fashion_mnist_sample("test")[0]
     found = data_of(capsys, "evaluate always.safetensors --backend numpy")
     result = fs.forward(latency(images), other, backend="numpy")
     assert found["spikes_per_sample"] == [pytest.approx(result.spike_counts[0].mean())]
-    refused(capsys, "convert always.safetensors a.nir", "neurons that fire always")
+    refused(capsys, "convert always.safetensors a.nir", "neurons that fire once")
 
 
 def test_evaluate_is_forward_on_the_data_of_the_recipe(run, capsys):
@@ -350,3 +350,21 @@ def test_what_commands_import(run):
             [sys.executable, "-c", code], capture_output=True, text=True, check=True
         )
         assert done.stdout.splitlines()[-1] == "[]", line
+
+
+def test_info_of_neurons_that_fire_again_and_again(tmp_path, capsys):
+    layer = fs.Layer(
+        np.ones((3, 4)),
+        neuron=fs.Neuron("always", adaptation="threshold"),
+        rho=0.5,
+        threshold=np.array([1.0, 2.0, 4.0]),
+        recurrent=np.ones((3, 3)),
+    )
+    path = tmp_path / "a.safetensors"
+    fs.Network([layer], fs.Readout(np.ones((2, 3)), kind="weighted", gamma=0.9)).save(path)
+    found = data_of(capsys, f"info {path}")["layers"]
+    assert found[0]["neuron"]["adaptation"] == "threshold"
+    assert found[0]["threshold"] == 2.0
+    assert found[0]["parameters"] == 12 + 9 + 4 * 3  # beta, threshold, rho and b
+    assert found[1]["read_out_by"] == "weighted"
+    assert "weighted" in said(capsys, f"info {path}")

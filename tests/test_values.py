@@ -490,3 +490,11 @@ def test_either_byte_order_in_torch():
     np.testing.assert_array_equal(
         ours.numpy(), fs.forward(DENSE, NETWORK, backend="torch").logits.numpy()
     )
+
+
+def test_a_potential_near_the_threshold_is_inside_the_bound():
+    potential = np.array([[[0.5, 1 + 1e-6, 1.5], [0.5, 0.9, 1.5], [0.5, 1.5, 1 + 1e-6]]])
+    times, inside = agreement.inside_bound(potential, dtype=np.float32)
+    assert times.tolist() == [[1, 2, 1]]
+    assert inside.tolist() == [[True, False, False]]
+    assert not agreement.inside_bound(potential, dtype=np.float64)[1].any()

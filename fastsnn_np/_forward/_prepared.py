@@ -73,10 +73,7 @@ class Prepared:
         self._choices_for(options.return_state)
         #: potentials and states come from layers one by one, the rest also from a network at once
         self._by_layers = (
-            options.return_potential
-            or options.return_state
-            or self.network.readout.kind == "weighted"
-            or any(fires_again(part) or part.delay is not None for part in self.network.layers)
+            options.return_potential or options.return_state or not self.network.single_spike
         )
         self._chains: dict[tuple[str, str], Chain] = {}
         self._networks: dict[str, PreparedNetwork | None] = {}

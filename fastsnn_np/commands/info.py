@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 
-from .._namespace import to_numpy
+from .._namespace import is_array, to_numpy
 from .._parts import arrays_of
 from ..metrics import connection_sparsity, footprint
 from ..network import Layer, Readout
@@ -43,24 +44,23 @@ def _described(part: Layer | Readout, dt: float) -> dict[str, Any]:
     beta = to_numpy(part.beta).astype(np.float64)
     tau = -dt / np.log(beta)
     weight = to_numpy(part.weight)
+    threshold = None
+    if isinstance(part, Layer):  # one number, or the middle of one per neuron
+        at = part.threshold
+        threshold = float(np.median(to_numpy(at))) if is_array(at) else at
     return {
         "kind": "readout" if isinstance(part, Readout) else "hidden",
         "inputs": part.n_inputs,
         "neurons": part.n_neurons,
-        "parameters": sum(int(array.size) for array in arrays_of(part).values()),
+        "parameters": sum(int(to_numpy(array).size) for array in arrays_of(part).values()),
         "tau_ms": {"min": tau.min(), "median": float(np.median(tau)), "max": tau.max()},
         "weights": {"mean": float(weight.mean()), "std": float(weight.std())},
         "bias": part.bias is not None,
         "input_scale": part.input_scale,
-        "fires": part.neuron.fires if isinstance(part, Layer) else None,
-        "threshold": _threshold(part) if isinstance(part, Layer) else None,
+        "threshold": threshold,
+        "neuron": asdict(part.neuron) if isinstance(part, Layer) else None,
         "read_out_by": part.kind if isinstance(part, Readout) else None,
     }
-
-
-def _threshold(layer: Layer) -> float:
-    """The threshold, the mean one where neurons have their own."""
-    return float(np.mean(to_numpy(layer.threshold)))
 
 
 def _text(result: dict[str, Any]) -> str:
@@ -77,7 +77,7 @@ def _text(result: dict[str, Any]) -> str:
         tau, weights = layer["tau_ms"], layer["weights"]
         rows.append(
             [
-                layer["kind"] if layer["fires"] in (None, "once") else "spiking",
+                layer["kind"],
                 str(layer["inputs"]),
                 str(layer["neurons"]),
                 f"{tau['median']:.1f} ({tau['min']:.1f} to {tau['max']:.1f})",

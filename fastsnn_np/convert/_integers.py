@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 
 from .._checks import whole
-from .._namespace import to_numpy
+from .._namespace import said, to_numpy
 from .._storage import Format, as_path
 from ..network import Layer, Network, Readout
-from ._parts import check_once
+from ._parts import check_single_spike
 
 _FORMAT = Format("quantised network", version=1)
 
@@ -42,6 +42,7 @@ class Quantised:
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write integers, scales, biases and betas as a safetensors file. See `load`."""
+        check_single_spike(self.network, "a file of integer weights")
         arrays: dict[str, Any] = {}
         for i, part in enumerate((*self.network.layers, self.network.readout)):
             arrays[f"{i}.integers"], arrays[f"{i}.scale"] = self.integers[i], self.scales[i]
@@ -115,8 +116,7 @@ def quantised(network: Network, bits: int) -> Quantised:
     Raises
     ------
     ValueError
-        If `bits` is out of range, neurons fire always, inputs are delayed or the readout is
-        weighted.
+        If `bits` is out of range.
 
     Examples
     --------
@@ -126,7 +126,8 @@ def quantised(network: Network, bits: int) -> Quantised:
     >>> int(small.integers[0].max())
     7
     """
-    check_once(network, "quantised")
+    if not isinstance(network, Network):
+        raise TypeError(f"network must be a Network, got {said(network)}")
     bits = _checked_bits(bits)
     network = network.mapped(to_numpy)
     pairs = [_rounded(part.weight, bits) for part in (*network.layers, network.readout)]

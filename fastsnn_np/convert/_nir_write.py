@@ -9,10 +9,18 @@ from typing import Any
 import numpy as np
 
 from .._checks import check_option, positive, whole
-from .._namespace import to_numpy
+from .._namespace import said, to_numpy
 from .._storage import as_path, replacing
 from ..network import Layer, Network, Readout
-from ._parts import RULES, SNNTORCH_DT, Dialect, check_once, gain_of, tau_of, weights_of
+from ._parts import (
+    RULES,
+    SNNTORCH_DT,
+    Dialect,
+    check_single_spike,
+    gain_of,
+    tau_of,
+    weights_of,
+)
 
 NEVER = 1e30  #: the threshold of a readout where the reader has no neurons without one
 _MARGIN = 2.0  # what the inhibition exceeds the least one by, for rounding on the other side
@@ -53,8 +61,7 @@ def to_nir(
     Raises
     ------
     ValueError
-        If neurons fire always, inputs are delayed or the readout is weighted, or float32 cannot
-        hold the inhibition, which decays with beta, for `n_steps` steps.
+        If float32 cannot hold the inhibition, which decays with beta, for `n_steps` steps.
     ImportError
         If nir is not installed.
 
@@ -68,7 +75,9 @@ def to_nir(
     The inhibition is twice the least w for which sum_{j<k} beta^j D - w beta^(k-1) stays below
     the threshold for all k < n_steps, D the largest current that the weights can give.
     """
-    check_once(network, "to_nir")
+    if not isinstance(network, Network):
+        raise TypeError(f"network must be a Network, got {said(network)}")
+    check_single_spike(network, "a NIR file of this writer")
     check_option("dialect", dialect, Dialect)
     path = as_path(path)
     largest_input = positive("largest_input", largest_input)

@@ -9,10 +9,10 @@ import numpy as np
 
 from .. import _decay
 from .._checks import check_steps
-from .._namespace import to_numpy
+from .._namespace import said, to_numpy
 from .._storage import as_path, replacing
 from ..network import Layer, Network, Readout
-from ._parts import check_once
+from ._parts import check_single_spike
 
 _OPSET = 17
 
@@ -35,8 +35,6 @@ def to_onnx(network: Network, path: str | os.PathLike[str], n_steps: int) -> Non
 
     Raises
     ------
-    ValueError
-        If neurons fire always, inputs are delayed or the readout is weighted.
     ImportError
         If onnx is not installed.
 
@@ -45,7 +43,9 @@ def to_onnx(network: Network, path: str | os.PathLike[str], n_steps: int) -> Non
     A runtime rounds sums in an order of its own: spike times agree but for neurons that come
     within rounding of the threshold, see `fastsnn_np.agreement`.
     """
-    check_once(network, "to_onnx")
+    if not isinstance(network, Network):
+        raise TypeError(f"network must be a Network, got {said(network)}")
+    check_single_spike(network, "an ONNX file of this writer")
     path, n_steps = as_path(path), check_steps(n_steps)
     try:
         import onnx

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from .._namespace import said, to_numpy
+from .._namespace import to_numpy
 from ..network import Layer, Network, Readout
 
 Rule = Literal["exact", "euler"]
@@ -17,16 +17,13 @@ RULES: dict[str, Rule] = {"nir": "exact", "snntorch": "euler", "norse": "euler"}
 SNNTORCH_DT = 0.1  # ms; snnTorch's NIR modules know no other step
 
 
-def check_once(network: Any, target: str) -> None:
-    """Refuse what is no network of neurons that fire once, without delays, summed or maximal."""
-    if not isinstance(network, Network):
-        raise TypeError(f"network must be a Network, got {said(network)}")
-    for i, layer in enumerate(network.layers):
-        if layer.neuron.fires != "once" or layer.delay is not None:
-            what = "delays" if layer.neuron.fires == "once" else "neurons that fire always"
-            raise ValueError(f"layer {i} has {what}, and {target} is for neurons that fire once")
-    if network.readout.kind == "weighted":
-        raise ValueError(f"the readout is weighted, and {target} is for the kinds 'sum' and 'max'")
+def check_single_spike(network: Network, what: str) -> None:
+    """Refuse a network that `what` would be another one in."""
+    if not network.single_spike:
+        raise ValueError(
+            f"{what} holds neurons that fire once, without delays, and readouts by the sum or the "
+            "maximum; network.save keeps all others"
+        )
 
 
 def tau_of(beta: Any, dt: float, rule: Rule) -> Any:

@@ -179,7 +179,7 @@ class Events:
         >>> events.rebin(2).indptr, events.rebin(2, binary=True).indices
         (array([[0, 2, 3]]), array([5, 7], dtype=int32))
         """
-        factor, binary = whole("factor", factor), flag("binary", binary)
+        factor, binary = whole("factor", factor, below=2**31), flag("binary", binary)
         ends = np.append(np.arange(0, self.n_steps, factor), self.n_steps)
         rows = self.indptr[:, ends]
         if not binary:

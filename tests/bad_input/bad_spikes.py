@@ -233,10 +233,10 @@ ROWS = [
     ("timed([0.0], [0], values=[nan])", ValueError, "Events.values must be finite, but.*is nan"),
     ("timed([1.7e12], [0])", ValueError, r"last event, 1.7e\+12 ms after.*n_steps.*start='first'"),
     # rebin, iteration
-    ("E.rebin(0)", ValueError, "factor must be a whole number of at least 1, got 0"),
-    ("E.rebin(2.0)", ValueError, "factor must be a whole number of at least 1, got 2.0"),
+    ("E.rebin(0)", ValueError, "factor must be a whole number of at least 1 .*got 0"),
+    ("E.rebin(2.0)", ValueError, "factor must be a whole number of at least 1 .*got 2.0"),
     ("E.rebin(2, binary=1)", TypeError, "binary must be True or False, got 1"),
     ("X.rebin(-1)", ValueError, "factor must be a whole number of at least 1.*got -1"),
-    ("X.rebin(2**31)", ValueError, "factor must be a whole.*below 2147483648, got 2147483648"),
+    ("X.rebin(2**31)", ValueError, "factor must be a whole.*below 2.31, got 2147483648"),
     ("REAL.rebin(2, binary=True)", ValueError, "binary=True clips events to size 1.*no values"),
 ]
