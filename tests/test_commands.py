@@ -6,6 +6,7 @@ import json
 import shlex
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -102,6 +103,26 @@ def test_info(run, capsys):
     assert "784-30-10, float32, dt = 1 ms" in shown
     assert "10.0 (10.0 to 10.0)" in shown
     assert "50.00% of the test data; spikes per sample: 7.0" in shown
+
+
+def test_networks_of_neurons_that_fire_always(run, capsys):
+    """All their spikes are counted."""
+    network = fs.Network.load("network.safetensors")
+    layer = replace(
+        network.layers[0],
+        neuron=fs.Neuron("always"),
+        threshold=np.linspace(0.5, 1.5, 30, dtype=np.float32),
+    )
+    other = replace(network, layers=(layer,))
+    other.save("always.safetensors")
+    hidden = data_of(capsys, "info always.safetensors")["layers"][0]
+    assert hidden["neuron"]["fires"] == "always"
+    assert "784-30-10" in said(capsys, "info always.safetensors")
+    images = fs.datasets.fashion_mnist_sample("test")[0]
+    found = data_of(capsys, "evaluate always.safetensors --backend numpy")
+    result = fs.forward(latency(images), other, backend="numpy")
+    assert found["spikes_per_sample"] == [pytest.approx(result.spike_counts[0].mean())]
+    refused(capsys, "convert always.safetensors a.nir", "neurons that fire once")
 
 
 def test_evaluate_is_forward_on_the_data_of_the_recipe(run, capsys):

@@ -60,7 +60,7 @@ def _run(arguments: argparse.Namespace) -> dict[str, Any]:
         "split": arguments.split,
         "samples": len(labels),
         "accuracy": float((prediction == labels).mean()),
-        "spikes_per_sample": [float(layer.sum(axis=1).mean()) for layer in fired],
+        "spikes_per_sample": [float(to_numpy(count).mean()) for count in result.spike_counts],
         "silent_neurons": [float((~layer.any(axis=0)).mean()) for layer in fired],
         "effective_acs": operations.effective_acs.mean(axis=0).tolist(),
         "effective_macs": operations.effective_macs.mean(axis=0).tolist(),
