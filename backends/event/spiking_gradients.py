@@ -263,6 +263,11 @@ def flush_tile(first, zero, sums, vectors):
         put(span(sums), at, zero)
 
 
+@helper
+def hold(*arrays):
+    """Keep arrays until here; spans of them do not."""
+
+
 replay_tiles, step_tiles = over_tiles(replay_tile), over_tiles(step_tile)
 flush_tiles = over_tiles(flush_tile)
 
@@ -358,3 +363,4 @@ def spike_backward(share, shares, rows, network, neurons, spikes, rule, found, t
                 flush_tiles(n, 0, 1, zero, sums, vectors)
         sort_by_input(b, rows, events)
         gather_tiles(n, 0, 1, zero, steps, events, held.history, span(weight), held.small)
+    hold(w, q, p, given, sums, history, starts, when, sizes)
