@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import re
 import shutil
@@ -124,3 +125,42 @@ def test_nothing_about_engines_is_found_out():
             found = [line for line in path.read_text().splitlines() if looked_up.search(line)]
             others = ('hasattr(os, "register_at_fork")', 'hasattr(self, "network_")')
             assert not [line for line in found if not any(o in line for o in others)], path
+
+
+MADE = {"empty", "zeros", "empty_lanes"}
+
+
+def _unheld(function):
+    """Arrays made in a function that nothing but spans of them names once the first is taken."""
+    made, spans, uses = set(), {}, {}
+    inside = set()
+    for node in ast.walk(function):
+        if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "span":
+            names = [a for a in node.args if isinstance(a, ast.Name)]
+            inside.update(names)
+            for name in names:
+                spans[name.id] = min(spans.get(name.id, node.lineno), node.lineno)
+        if isinstance(node, ast.Assign):
+            targets = node.targets[0]
+            values = node.value.elts if isinstance(node.value, ast.Tuple) else [node.value]
+            names = targets.elts if isinstance(targets, ast.Tuple) else [targets]
+            for name, value in zip(names, values, strict=False):
+                made_by = getattr(value, "func", None)
+                called = getattr(made_by, "attr", getattr(made_by, "id", ""))
+                if isinstance(name, ast.Name) and called in MADE:
+                    made.add(name.id)
+    for node in ast.walk(function):
+        if isinstance(node, ast.Name) and node not in inside:
+            uses[node.id] = max(uses.get(node.id, 0), node.lineno)
+    return sorted(name for name in made & spans.keys() if uses[name] <= spans[name])
+
+
+def test_arrays_outlive_their_spans():
+    """A span keeps no array alive: Numba frees one after its last use, and reuses its memory."""
+    planted = "def f(n):\n    a, b = np.empty(n), empty_lanes(n)\n    s, t = span(a), span(b)\n"
+    assert _unheld(ast.parse(planted).body[0]) == ["a", "b"]
+    assert _unheld(ast.parse(planted + "    hold(a, b)\n").body[0]) == []
+    for path in (ROOT / "backends" / "event").glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.FunctionDef):
+                assert _unheld(node) == [], (path, node.name)

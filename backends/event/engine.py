@@ -192,11 +192,8 @@ class EventEngine:
 
 def _as_events(rows: layers.Rows) -> Events:
     """Rows whose samples have places of their own, as events that follow one another."""
-    starts, stops = rows.indptr[:, 0], rows.indptr[:, -1]
-    parts = [rows.indices[a:b] for a, b in zip(starts, stops, strict=True)]
-    moved = np.cumsum(stops - starts) - stops  # from each sample's last place to its new one
-    indices = np.concatenate([rows.indices[:0], *parts])
-    return Events.unchecked(rows.indptr + moved[:, None], indices, rows.n_inputs)
+    apart = Events.unchecked(rows.indptr, rows.indices, rows.n_inputs)
+    return apart.take(np.arange(len(apart)))
 
 
 def _first_steps(events: Events) -> Any:

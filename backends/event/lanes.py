@@ -10,7 +10,8 @@ never depends on how a kernel came to be compiled, no sum in a kernel has two pr
 from.
 
 Memory is read and written through a `span`, a pointer and a length that Numba does not count
-references of: keep its array alive, by passing it to the function that takes the span. Addresses
+references of: keep its array alive, by passing it to the function that takes the span, or by naming
+it once more in `hold` where the last span of it has been used. Addresses
 are not checked, so they must follow from checked sizes; compiled with ``NUMBA_BOUNDSCHECK=1``, all
 of them are.
 """
@@ -25,6 +26,7 @@ from llvmlite import ir  # type: ignore[import-untyped]
 from numba.core import cgutils, config, types
 from numba.extending import intrinsic, overload
 
+from fastsnn_np._jit import helper, inlined
 from fastsnn_np.backends.event.vectors import (
     WIDTHS,
     Lanes,
@@ -54,6 +56,7 @@ __all__ = [
     "Lanes",
     "Span",
     "absolute",
+    "add",
     "any_of",
     "as_type_of",
     "bits_of",
@@ -61,6 +64,7 @@ __all__ = [
     "full_like",
     "get",
     "get_part",
+    "hold",
     "lowest",
     "mask_of",
     "put",
@@ -97,6 +101,11 @@ def _span(typing, array):
 def span(array):
     """The numbers of a C-contiguous array, in one row."""
     return array.reshape(-1)
+
+
+@helper
+def hold(*arrays):
+    """Keep arrays until here: Numba frees one after its last use, and a span is none."""
 
 
 @intrinsic
@@ -180,6 +189,12 @@ def _put(typing, row, at, x):
 def put(row, at, x):
     """Write lanes from index `at` of a span on."""
     put_part(row, at, len(x), x)
+
+
+@inlined
+def add(row, at, x):
+    """Add lanes to those from index `at` of a span on."""
+    put(row, at, get(row, at, x) + x)
 
 
 def _masked(context, builder, signature, args, lanes):

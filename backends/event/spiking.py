@@ -37,6 +37,14 @@ from fastsnn_np.backends.event.packing import layer_of, over_tiles, padded
 WORD = 64  # neurons of a word of bits: those of the widest tile
 
 
+def n_words(neurons: int) -> int:
+    """Number of words that hold a bit for each neuron."""
+    return (neurons + WORD - 1) // WORD
+
+
+words_of = helper(n_words)  # in kernels
+
+
 class Kind(NamedTuple):
     """What a layer's neurons do besides leaking."""
 
@@ -60,14 +68,14 @@ class Neurons(NamedTuple):
 
 
 class State(NamedTuple):
-    """Where the neurons of each sample stand, before a run and after it: (batch, ...).
+    """Where the neurons of each sample stand, (batch, ...); all 0 at rest, when a run begins.
 
     Arrays by neuron are padded to whole tiles, and those that a kind has no use for are empty.
     """
 
     u: Any
     w: Any
-    fired: Any  #: int64 (batch, tiles): bits of the neurons that fired at the step before
+    fired: Any  #: int64, words of bits: the neurons that fired at the step before
     left: Any  #: int32, refractory steps that are left
 
 
@@ -171,7 +179,7 @@ def step_tile(first, zero, b, at, e, end, start, stop, held):
 
     e ... end are its events, start ... stop the spikes of the step before.
     """
-    kind, word, words = held.kind, first // WORD, (held.neurons + WORD - 1) // WORD
+    kind, word, words = held.kind, first // WORD, words_of(held.neurons)
     stride = padded(held.neurons)
     own, here = b * stride + first, at * stride + first
     tile = tile_at(first, zero, held)
@@ -248,10 +256,7 @@ def spike(share, shares, rows, network, neurons, state, spikes, tiny):
     )
     room = spikes.indices.shape[0] // max(batch, 1)
     for b in range(share * batch // shares, (share + 1) * batch // shares):
-        start = count[0] = b * room
-        for word in range(state.fired.shape[1]):  # what fired just before
-            list_bits(state.fired[b, word], word * WORD, held.indices, held.count)
-        stop = spikes.indptr[b, 0] = count[0]
+        start = stop = count[0] = spikes.indptr[b, 0] = b * room
         for t in range(steps):
             e, end = rows.indptr[b, t], rows.indptr[b, t + 1]
             step_tiles(n, 0, 1, zero, b, b * steps + t, e, end, start, stop, held)

@@ -21,11 +21,13 @@ from fastsnn_np._jit import Shared, helper, inlined
 from fastsnn_np.backends.event.kernels import FLUSH, flushed
 from fastsnn_np.backends.event.lanes import (
     absolute,
+    add,
     as_type_of,
     bits_of,
     full_like,
     get,
     get_part,
+    hold,
     mask_of,
     put,
     put_part,
@@ -36,7 +38,7 @@ from fastsnn_np.backends.event.lanes import (
     zero_doubles,
 )
 from fastsnn_np.backends.event.packing import empty_lanes, layer_of, over_tiles, padded
-from fastsnn_np.backends.event.spiking import WORD, Kind, adapted, reset_of
+from fastsnn_np.backends.event.spiking import WORD, Kind, adapted, reset_of, words_of
 from fastsnn_np.backends.event.spiking_weights import (
     ByInput,
     collected,
@@ -135,7 +137,7 @@ def replay_tile(first, zero, at, t, held):
     if t == 0:
         put(held.w, first, zero)
         return
-    stride, words = padded(held.neurons), (held.neurons + WORD - 1) // WORD
+    stride, words = padded(held.neurons), words_of(held.neurons)
     u = get(held.u, (at - 1) * stride + first, zero)
     fired = mask_of(held.fires[(at - 1) * words + first // WORD], zero)
     rho, a, b = (
@@ -145,12 +147,6 @@ def replay_tile(first, zero, at, t, held):
     )
     w = adapted(get(held.w, (t - 1) * stride + first, zero), u, fired, rho, a, b)
     put(held.w, t * stride + first, flushed(w, full_like(zero, held.small)))
-
-
-@inlined
-def add(row, at, lanes):
-    """row[at : at + width] += lanes."""
-    put(row, at, get(row, at, lanes) + lanes)
 
 
 @inlined
@@ -168,7 +164,7 @@ def step_tile(first, zero, b, t, at, now, later, start, stop, each, weight, held
     `weight` what a readout weighs them by; q is at `now`, that of the step after at `later`.
     """
     n, kind, word = held.neurons, held.kind, first // WORD
-    stride, words, n_own = padded(n), (n + WORD - 1) // WORD, min(width_of(zero), n - first)
+    stride, words, n_own = padded(n), words_of(n), min(width_of(zero), n - first)
     one, small = full_like(zero, 1), full_like(zero, held.small)
     beta, theta = get(held.own.beta, first, zero), get(held.own.theta, first, zero)
     u = get(held.u, at * stride + first, zero)
@@ -263,11 +259,6 @@ def flush_tile(first, zero, sums, vectors):
         put(span(sums), at, zero)
 
 
-@helper
-def hold(*arrays):
-    """Keep arrays until here; spans of them do not."""
-
-
 replay_tiles, step_tiles = over_tiles(replay_tile), over_tiles(step_tile)
 flush_tiles = over_tiles(flush_tile)
 
@@ -280,17 +271,10 @@ def spike_backward(share, shares, rows, network, neurons, spikes, rule, found, t
     n, like = layer.neurons, network.bias
     zero, stride, kind = like.dtype.type(0), padded(n), neurons.kind
     w = empty_lanes(steps * stride if kind.adapts else 0, like)
-    q, p, sums = (
-        empty_lanes(2 * stride, like),
-        empty_lanes(stride, like),
-        empty_lanes(6 * stride, like),
-    )
-    given = empty_lanes(stride, like)
-    history, low, high = (
-        empty_lanes(steps * stride, like),
-        share * batch // shares,
-        (share + 1) * batch // shares,
-    )
+    q, p = empty_lanes(2 * stride, like), empty_lanes(stride, like)
+    given, sums = empty_lanes(stride, like), empty_lanes(6 * stride, like)
+    history = empty_lanes(steps * stride, like)
+    low, high = share * batch // shares, (share + 1) * batch // shares
     most = most_events(rows, low, high)
     starts, when = np.empty(layer.inputs + 2, np.int64), np.empty(most, np.int32)
     has_values = rows.values.shape[0] > 0

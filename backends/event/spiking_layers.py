@@ -15,7 +15,7 @@ from fastsnn_np._decay import InputScale
 from fastsnn_np._kinds import Neuron
 from fastsnn_np._namespace import float_dtype
 from fastsnn_np.backends.event import gradients, packing, spiking, spiking_gradients
-from fastsnn_np.backends.event.layers import contiguous, division
+from fastsnn_np.backends.event.layers import bytes_of, contiguous, division
 from fastsnn_np.backends.event.sorting import Rows
 
 
@@ -100,7 +100,7 @@ class FromReadout(NamedTuple):
         direct[:, :neurons] = self.spike
         profile = contiguous(self.profile, dtype)
         return spiking_gradients.Above(
-            direct.reshape(-1), profile, nothing, 0, nothing, nothing, np.empty(0, np.uint8)
+            direct.reshape(-1), profile, nothing, 0, nothing, nothing, bytes_of(None)
         )
 
 
@@ -115,11 +115,10 @@ class FromLayer(NamedTuple):
         """As the kernel reads it."""
         above = len(self.weight)
         weight, rows = (packed_plainly(w, dtype) for w in (self.weight.T, self.weight))
-        nothing, passes = np.empty(0, dtype), np.empty(0, np.uint8)
-        if self.passes is not None:
-            passes = contiguous(self.passes, np.bool_).view(np.uint8).reshape(-1)
-        current = contiguous(self.current, dtype).reshape(-1)
-        return spiking_gradients.Above(nothing, nothing, current, above, weight, rows, passes)
+        nothing, current = np.empty(0, dtype), contiguous(self.current, dtype).reshape(-1)
+        return spiking_gradients.Above(
+            nothing, nothing, current, above, weight, rows, bytes_of(self.passes)
+        )
 
 
 def prepared(given: Parameters, *, factor: float = 1.0) -> Prepared:
@@ -181,13 +180,13 @@ def forward(rows: Rows, layer: Prepared, *, keep: bool = False) -> Run:
     check_neurons(rows.n_inputs, int(layer.network.shape[0, 0]), "the layer")
     batch, steps = rows.indptr.shape[0], rows.indptr.shape[1] - 1
     neurons, dtype = layer.size, layer.network.weight.dtype
-    stride, words = packing.whole_tiles(neurons), -(-neurons // spiking.WORD)
+    stride, words = packing.whole_tiles(neurons), spiking.n_words(neurons)
     kind = layer.neurons.kind
     kept = batch * steps if keep else 0
     spikes = spiking.Spikes(
         np.empty((batch, steps + 1), np.int64),
         # room for all to fire at every step: pages that are not written to take no memory
-        np.empty(batch * (steps + 1) * neurons, np.int32),
+        np.empty(batch * steps * neurons, np.int32),
         packing.aligned(kept * stride, dtype),
         np.empty(kept * words, np.int64),
         np.empty(kept * words if kind.refractory else 0, np.int64),
@@ -195,7 +194,7 @@ def forward(rows: Rows, layer: Prepared, *, keep: bool = False) -> Run:
     state = spiking.State(
         np.zeros(batch * stride, dtype),
         np.zeros(batch * stride if kind.adapts else 0, dtype),
-        np.zeros((batch, words), np.int64),
+        np.zeros(batch * words, np.int64),
         np.zeros(batch * stride if kind.refractory else 0, np.int32),
     )
     shares, _ = division(rows, neurons)

@@ -14,6 +14,7 @@ import numpy as np
 
 from fastsnn_np._jit import helper, inlined
 from fastsnn_np.backends.event.lanes import (
+    add,
     count_of,
     full_like,
     get,
@@ -136,7 +137,7 @@ def gather_strip(none, strip, events, row, width):
             for e in range(k, end):
                 q = get(strip, np.int64(events.steps[e]) * width_of(none), none)
                 total = total + (full_like(none, events.sizes[e]) * q if events.has_sizes else q)
-            put(row, i * width, get(row, i * width, none) + total)
+            add(row, i * width, total)
 
 
 @helper

@@ -21,6 +21,7 @@ from fastsnn_np._jit import helper, inlined
 from fastsnn_np.backends.event.kernels import charged, drive, flushed, tile_of
 from fastsnn_np.backends.event.lanes import (
     absolute,
+    add,
     as_type_of,
     full_like,
     get,
@@ -81,9 +82,9 @@ def scatter(q, e, end, tile, dweight):
     for k in range(e, end):
         at = np.int64(tile.indices[k]) * width
         if tile.has_values:
-            put(dweight, at, get(dweight, at, q) + full_like(q, tile.values[k]) * q)
+            add(dweight, at, full_like(q, tile.values[k]) * q)
         else:
-            put(dweight, at, get(dweight, at, q) + q)
+            add(dweight, at, q)
 
 
 @helper
@@ -223,15 +224,8 @@ def readout_tile_backward(
                 if keeps:
                     place = (b * steps + t) * neurons + first
                     put_part(current, place, n_own, as_type_of(scale * q, zero))
-    add(to.bias, first, dbias)
-    add(to.beta, first, dbeta)
-
-
-@inlined
-def add(array, at, lanes):
-    """array[at : at + width] += lanes."""
-    row = span(array)
-    put(row, at, get(row, at, lanes) + lanes)
+    add(span(to.bias), first, dbias)
+    add(span(to.beta), first, dbeta)
 
 
 @helper
@@ -312,8 +306,8 @@ def hidden_tile_backward(
                     for k in range(n):
                         place = ((b - start) * steps + low + k) * stride + first
                         put(below, place, get(block, k * width, zero))
-    add(to.bias, first, dbias)
-    add(to.beta, first, dbeta)
+    add(span(to.bias), first, dbias)
+    add(span(to.beta), first, dbeta)
 
 
 hidden_tiles_backward = over_tiles(hidden_tile_backward)

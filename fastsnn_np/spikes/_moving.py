@@ -81,10 +81,8 @@ def moved(x: Events, first: Moves, second: Moves, thins: Any, rng: Any) -> Event
     taken = length[first.source] + length[second.source]
     room, drawn = int(taken.sum()) + 1, int(taken[thins].sum())
     bits = rng.integers(1 << 64, size=drawn // 64 + 1, dtype=np.uint64)
-    indptr, indices = (
-        np.empty((len(first.source), x.n_steps + 1), np.int64),
-        np.empty(room, np.int32),
-    )
+    indptr = np.empty((len(first.source), x.n_steps + 1), np.int64)
+    indices = np.empty(room, np.int32)
     old = np.empty(0, np.float32) if x.values is None else x.values
     values = np.empty(0 if x.values is None else room, old.dtype)
     held = (np.ascontiguousarray(x.indptr), x.indices, old, x.n_neurons)
