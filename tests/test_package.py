@@ -11,6 +11,7 @@ import sys
 import tomllib
 from pathlib import Path
 
+import mutants
 import pytest
 
 import fastsnn_np as fs
@@ -129,3 +130,13 @@ def test_plots(tmp_path):
     curve = plot.training_curve([{"loss": 1.0, "accuracy": 0.5, "validation_accuracy": 0.4}] * 3)
     assert [len(line.get_xdata()) for line in curve.axes[1].lines] == [3, 3]
     assert os.path.getsize(tmp_path / "a.png") > 10_000
+
+
+def test_planted_faults_are_of_this_code():
+    """Each row of the list names text that stands in its file, once."""
+    stale = [
+        (file, before)
+        for file, before, _, _ in mutants.MUTANTS
+        if (ROOT / file).read_text().count(before) != 1
+    ]
+    assert not stale
