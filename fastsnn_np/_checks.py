@@ -41,6 +41,13 @@ def no_option(who: str, name: str, known: Iterable[str]) -> TypeError:
     )
 
 
+def check_options(who: str, given: Iterable[str], known: Iterable[str]) -> None:
+    """Refuse keywords that `who` does not take."""
+    for name in given:
+        if name not in known:
+            raise no_option(who, name, known)
+
+
 def check_option(name: str, value: Any, allowed: Any) -> None:
     """Refuse a value that is none of a `Literal`'s."""
     if not isinstance(value, str) or value not in get_args(allowed):

@@ -1,4 +1,4 @@
-"""Files: replaced whole or not at all, and safetensors files with a versioned JSON header.
+"""Files: replaced whole or not at all, safetensors with a versioned JSON header, JSON.
 
 No pickle is involved anywhere. What a header means, and whether its arrays fit, is for the caller
 to check; what can be wrong with the file itself is found here.
@@ -220,3 +220,23 @@ class Format:
                 f"{read}" + (": install a newer one" if newer else "")
             )
         return header
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The dict in a JSON file of our own, which is small.
+
+    Raises
+    ------
+    ValueError
+        If it holds none, or is too large.
+    OSError
+        If it cannot be read.
+    """
+    with opened(path, _LONGEST_HEADER) as file:
+        try:
+            content = json.load(file)
+        except (ValueError, RecursionError) as error:
+            raise ValueError(f"{path} is damaged: {error}") from error
+    if not isinstance(content, dict):
+        raise ValueError(f"{path} is damaged: it holds no dict")
+    return content

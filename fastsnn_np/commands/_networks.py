@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import argparse
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from .._checks import check_steps, positive
-from .._storage import as_path, opened
+from .._storage import as_path, read_json
 from ..convert import Quantised
 from ..network import Network
 
 _RECIPE = "recipe.json"
 _SUMMARY = "summary.json"
-_MOST = 1 << 24  # bytes of such a file
 ENCODINGS = ("latency", "linear_latency", "events")
 
 
@@ -76,13 +74,4 @@ def summary_of(path: Path) -> dict[str, Any]:
 def beside(path: Path, name: str) -> dict[str, Any]:
     """The dict in a JSON file of this name beside a network; empty where there is none."""
     place = path.parent / name
-    if not place.is_file():
-        return {}
-    with opened(place, _MOST) as file:
-        try:
-            content = json.load(file)
-        except (ValueError, RecursionError) as error:
-            raise ValueError(f"{place} is damaged: {error}") from error
-    if not isinstance(content, dict):
-        raise ValueError(f"{place} is damaged: it holds no dict")
-    return content
+    return read_json(place) if place.is_file() else {}

@@ -20,14 +20,14 @@ from .. import metrics
 from .._checks import flag, whole
 from .._forward import forward
 from .._namespace import said, to_numpy
-from .._storage import as_folder, replacing
+from .._storage import as_folder, read_json, replacing
 from ..torch._model import Model
 from ..torch.fast_snn import FastSNN
 from ..torch.training import Batches, ClassifierOptions, History, fit
 from ..torch.training._fit import TERMINATED, Terminated, how_to_resume
 from ..torch.training.classifier import EvaluatedOn
 from .data import Data, augmentation, load_data
-from .folder import SUMMARY, check_unmixed, locked, read_json, save_json
+from .folder import SUMMARY, check_unmixed, locked, save_json
 from .model import RECIPE, build_model, named, save_model
 from .recipe import Recipe
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from .._storage import replacing
+from .._storage import read_json, replacing
 from ..torch.training.checkpoint import CHECKPOINTS, last_checkpoint
 from .model import BESIDE, RECIPE
 from .recipe import DEFAULTS, check_keys
@@ -104,23 +104,6 @@ def _check_epochs(out: Path, before: Any, identity: dict[str, Any]) -> None:
             f"of a {identity['schedule']} schedule ends with the last epoch, and would have come "
             "down differently; a run with schedule=constant can be extended"
         )
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """The dict in a JSON file.
-
-    Raises
-    ------
-    ValueError
-        If it holds none.
-    """
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path} is damaged: {error}") from error
-    if not isinstance(content, dict):
-        raise ValueError(f"{path} is damaged: it holds no dict")
-    return content
 
 
 def save_json(content: dict[str, Any], path: Path) -> None:

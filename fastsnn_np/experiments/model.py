@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import os
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Any
 import torch
 
 from .._kinds import Neuron
-from .._storage import as_path, replacing
+from .._storage import as_path, read_json, replacing
 from ..network import Network
 from ..torch._model import Model
 from ..torch._options import (
@@ -79,10 +78,7 @@ def load_model(folder: str | os.PathLike[str]) -> Model:
         If the folder holds no finished run, or one of its files is damaged.
     """
     folder = as_path(folder, "folder")
-    try:
-        content = dict(json.loads((folder / RECIPE).read_text(encoding="utf-8")))
-    except (TypeError, ValueError, RecursionError) as error:
-        raise ValueError(f"{folder / RECIPE} is damaged: {error}") from error
+    content = read_json(folder / RECIPE)
     recipe = recipe_of(
         {name: value for name, value in content.items() if name not in BESIDE},
         where=str(folder / RECIPE),

@@ -19,6 +19,12 @@ def check_tensor(name: str, value: Any) -> None:
         raise TypeError(f"{name} must be a floating-point tensor, got {came}")
 
 
+def check_part(name: str, value: Any, kind: type) -> None:
+    """Refuse what is no part of a network of this kind."""
+    if not isinstance(value, kind):
+        raise TypeError(f"{name} must be a fastsnn_np.{kind.__name__}, got {said(value)}")
+
+
 def checked_dtype(dtype: Any) -> Any:
     """The dtype of parameters, or None for Torch's default; in half precision spikes are lost."""
     found = torch.get_default_dtype() if dtype is None else dtype

@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
+import torch
 from torch import Tensor, nn
 from torch.nn.utils import prune
 
 from .._checks import check_iterable, check_neurons, check_time_axis, fraction, is_whole, positive
+from .._engine import EngineName
+from .._forward._choice import cannot_event
 from ..spikes import Events, SpikeTimes, shape_of
 from ._options import SavedWhole
-from .modules import DropoutMask, LeakyIntegrator, Readout
+from .modules import Activity, DropoutMask, LeakyIntegrator, Readout, as_dense
 
 
 class Model(SavedWhole):
@@ -39,6 +42,7 @@ class Model(SavedWhole):
     readout: Readout
     dropout: float = 0.0  #: probability that a hidden neuron's spike is dropped in training
     skip: bool = False  #: whether hidden layers pass their inputs on beside their spikes
+    engine: EngineName  #: how it computes
 
     def __init__(self, hidden: list[Any], readout: Readout, dt: float) -> None:
         super().__init__()
@@ -47,7 +51,28 @@ class Model(SavedWhole):
         self.dt = dt
 
     def forward(self, x: Tensor | SpikeTimes | Events, *, return_activity: bool = False) -> Any:
-        """Logits (batch, classes), and with `return_activity` the `Activity` of hidden layers."""
+        """Logits (batch, classes) of inputs (batch, inputs, time), dense or sparse.
+
+        With ``return_activity=True`` also an `Activity` of each hidden layer.
+        """
+        self.check_input(x)
+        masks = self.dropout_masks(x)
+        run: Any = self.layer_by_layer
+        if self.uses_events(x, lambda: self.obstacle(x)):
+            run = self.by_events
+            if torch.compiler.is_compiling():
+                run = torch.compiler.disable(run)  # Dynamo knows neither kernels nor sparse forms
+        logits, activities = run(x, masks, return_activity)
+        return (logits, activities) if return_activity else logits
+
+    def obstacle(self, x: Any) -> str | None:
+        """Why the event engine cannot take `x`, or None."""
+        raise NotImplementedError
+
+    def by_events(
+        self, x: Any, masks: list[DropoutMask | None], activity: bool
+    ) -> tuple[Tensor, list[Activity]]:
+        """What `layer_by_layer` gives, by the event engine."""
         raise NotImplementedError
 
     def check_input(self, x: Any) -> None:
@@ -69,6 +94,41 @@ class Model(SavedWhole):
             check_time_axis("x", x)
         inputs = x.shape[-2] if isinstance(x, Tensor) else x.n_neurons
         check_neurons(inputs, self.sizes[0], "the model")
+
+    def uses_events(self, x: Any, obstacle: Callable[[], str | None]) -> bool:
+        """Whether the event engine computes `x`; `obstacle` says why it cannot, or None.
+
+        Raises
+        ------
+        ValueError
+            If it cannot and was asked for.
+        """
+        if self.engine == "dense" or (self.engine == "auto" and isinstance(x, Tensor)):
+            return False
+        found = obstacle()
+        if found is not None and self.engine == "event":
+            raise ValueError(cannot_event(found))
+        return found is None
+
+    def obstacle_in_layers(self) -> str | None:
+        """What the hidden layers have and the event engine has not, or None."""
+        if has_hooks(self):
+            return "it does not call the hooks of layers"
+        if any(layer.surrogate != "fast_sigmoid" for layer in self.hidden()):
+            return "its surrogate is the fast sigmoid"
+        return None
+
+    def layer_by_layer(
+        self, x: Any, masks: list[DropoutMask | None], activity: bool
+    ) -> tuple[Tensor, list[Activity]]:
+        """Logits, and the activities of hidden layers if they are wanted, on dense trains."""
+        spikes, activities = as_dense(x, self.readout.weight), []
+        for layer, mask in zip(self.hidden(), masks, strict=True):
+            spikes = layer(spikes)
+            if activity:
+                activities.append(Activity.of(spikes))
+            spikes = spikes if mask is None else mask(spikes)
+        return self.readout(spikes), activities
 
     def hidden(self) -> list[Any]:
         """The hidden layers, from the input on."""

@@ -15,7 +15,7 @@ from typing import Any, ClassVar, TypedDict, TypeVar, cast
 import torch
 from torch import Tensor, nn
 
-from .._checks import check_option, no_option, positive
+from .._checks import check_option, check_options, positive
 from .._decay import InputScale
 from .._kinds import Neuron
 from .._layer import ReadoutKind
@@ -138,9 +138,7 @@ def complete(given: _Options, defaults: _Options, who: str) -> _Options:
     TypeError
         If an option is not among the defaults.
     """
-    for name in given:
-        if name not in defaults:
-            raise no_option(who, name, defaults)
+    check_options(who, given, defaults)
     return cast("_Options", {**defaults, **given})
 
 

@@ -12,11 +12,10 @@ from torch import Tensor
 from .. import network as _network
 from .._checks import check_iterable, flag
 from .._engine import EngineName
-from .._forward._choice import cannot_event
 from .._layer import ReadoutKind
-from .._namespace import said
 from ..spikes import Events, SpikeTimes
 from . import spike_times
+from ._arguments import check_part
 from ._model import Model, checked_sizes, has_hooks
 from ._options import FAST, FastOptions, GradientOptions, complete, for_readout, one_of
 from .functional import handed_down, scale_gradient
@@ -194,7 +193,7 @@ class FastSNN(Model):
         """`forward` of sparse forms, and of dense ones by the event engine."""
         self.check_input(x)
         masks = self.dropout_masks(x)
-        if self._uses_events(x, return_spikes):
+        if self.uses_events(x, lambda: self._obstacle(x, return_spikes)):
             logits, activities = self._by_events(x, masks, return_activity)
             return (logits, activities) if return_activity else logits
         if isinstance(x, Tensor) or return_spikes or self.skip or has_hooks(self):
@@ -233,22 +232,16 @@ class FastSNN(Model):
         logits = self.readout(spikes)
         return (logits, kept) if return_spikes or return_activity else logits
 
-    def _uses_events(self, x: Any, return_spikes: bool) -> bool:
-        if self.engine == "dense" or (self.engine == "auto" and isinstance(x, Tensor)):
-            return False
+    def _obstacle(self, x: Any, return_spikes: bool) -> str | None:
+        """Why the event engine cannot compute it, or None."""
         if return_spikes:
-            obstacle: str | None = "it does not return spikes"
-        elif self.skip:
-            obstacle = "it has no skip connections"
-        elif has_hooks(self):
-            obstacle = "it does not call the hooks of layers"
-        elif any(layer.surrogate != "fast_sigmoid" for layer in self.hidden()):
-            obstacle = "its surrogate is the fast sigmoid"
-        else:
-            obstacle = self._event_engine().obstacle_of(x, self.readout.weight)
-        if obstacle is not None and self.engine == "event":
-            raise ValueError(cannot_event(obstacle))
-        return obstacle is None
+            return "it does not return spikes"
+        if self.skip:
+            return "it has no skip connections"
+        found = self.obstacle_in_layers()
+        if found is None:
+            found = self._event_engine().obstacle_of(x, self.readout.weight)
+        return found
 
     def _event_engine(self) -> Any:
         """The module that computes by events where the model is; it imports its kernels."""
@@ -314,8 +307,7 @@ class FastSNN(Model):
         Layers without a bias stay without one. Gradient, slope and surrogate are no part of a
         network: they are those of `FastLIF` unless given.
         """
-        if not isinstance(network, _network.Network):
-            raise TypeError(f"network must be a fastsnn_np.Network, got {said(network)}")
+        check_part("network", network, _network.Network)
         hidden = [
             FastLIF.from_layer(layer, learn_beta=learn_beta, device=device, **options)
             for layer in network.layers

@@ -13,10 +13,10 @@ from torch import Tensor, nn
 from .. import network as _network
 from .._checks import (
     check_beta,
+    check_options,
     check_time_axis,
     flag,
     is_whole,
-    no_option,
     positive,
 )
 from .._currents import currents
@@ -25,7 +25,7 @@ from .._layer import ReadoutKind
 from .._namespace import said
 from ..backends.torch import asarray
 from ..spikes import Events, SpikeTimes
-from ._arguments import checked_device, checked_dtype, fitted_initial
+from ._arguments import check_part, checked_device, checked_dtype, fitted_initial
 from ._options import (
     FAST,
     READOUT,
@@ -311,11 +311,8 @@ class FastLIF(LeakyIntegrator):
         >>> FastLIF.from_layer(layer).threshold
         0.5
         """
-        if not isinstance(layer, _network.Layer):
-            raise TypeError(f"layer must be a fastsnn_np.Layer, got {said(layer)}")
-        for name in options:
-            if name not in GradientOptions.__optional_keys__:
-                raise no_option("from_layer", name, GradientOptions.__optional_keys__)
+        check_part("layer", layer, _network.Layer)
+        check_options("from_layer", options, GradientOptions.__optional_keys__)
         if layer.neuron.fires != "once" or layer.delay is not None:
             raise ValueError(
                 "the neurons of a FastLIF fire once, and have no delays: SpikingLIF.from_layer "
@@ -367,8 +364,7 @@ class Readout(LeakyIntegrator):
         cls, readout: _network.Readout, *, learn_beta: bool = True, device: Any = None
     ) -> Self:
         """A module with the parameters of a `fastsnn_np.Readout`; see `FastLIF.from_layer`."""
-        if not isinstance(readout, _network.Readout):
-            raise TypeError(f"readout must be a fastsnn_np.Readout, got {said(readout)}")
+        check_part("readout", readout, _network.Readout)
         return cls._from_part(readout, learn_beta, device, {"kind": readout.kind})
 
 

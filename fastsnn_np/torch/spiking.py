@@ -8,19 +8,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Literal, Self, Unpack
 
-import torch
 from torch import Tensor
 
 from .. import network as _network
 from .._checks import check_option, positive
-from .._forward._choice import cannot_event
 from ..network import TAU_READOUT
-from ..spikes import Events, SpikeTimes
 from . import spiking_events
+from ._arguments import check_part
 from ._model import Model, checked_sizes
 from ._options import SPIKING, SpikingGradientOptions, SpikingOptions, complete
 from .event import obstacle_of
-from .modules import Activity, DropoutMask, as_dense
+from .modules import Activity, DropoutMask
 from .spiking_events import Weighing
 from .spiking_modules import SpikingLIF, WeightedReadout
 
@@ -83,37 +81,13 @@ class SpikingSNN(Model):
         super().__init__(hidden, last, options["dt"])
         self.dropout, self.engine = dropout, engine
 
-    def forward(self, x: Tensor | SpikeTimes | Events, *, return_activity: bool = False) -> Any:
-        """Logits (batch, classes) of inputs (batch, inputs, time), dense or sparse.
+    def obstacle(self, x: Any) -> str | None:
+        return obstacle_of(x, self.readout.weight)
 
-        With ``return_activity=True`` also an `Activity` of each hidden layer.
-        """
-        self.check_input(x)
-        masks = self.dropout_masks(x)
-        run = self._by_events if self.engine == "event" else self._densely
-        if self.engine == "event" and torch.compiler.is_compiling():
-            run = torch.compiler.disable(run)  # Dynamo knows neither kernels nor sparse forms
-        logits, activities = run(x, masks, return_activity)
-        return (logits, activities) if return_activity else logits
-
-    def _densely(
-        self, x: Any, masks: list[DropoutMask | None], activity: bool
-    ) -> tuple[Tensor, list[Activity]]:
-        spikes, activities = as_dense(x, self.readout.weight), []
-        for layer, mask in zip(self.hidden(), masks, strict=True):
-            spikes = layer(spikes)
-            if activity:
-                activities.append(Activity.of(spikes))
-            spikes = spikes if mask is None else mask(spikes)
-        return self.readout(spikes), activities
-
-    def _by_events(
+    def by_events(
         self, x: Any, masks: list[DropoutMask | None], activity: bool
     ) -> tuple[Tensor, list[Activity]]:
         last: Any = self.readout
-        obstacle = obstacle_of(x, last.weight)
-        if obstacle is not None:
-            raise ValueError(cannot_event(obstacle))
         hidden, end = [layer.for_events() for layer in self.hidden()], Weighing(last.profile)
         return spiking_events.run(x, hidden, last, end, masks, activity)
 
@@ -151,6 +125,7 @@ class SpikingSNN(Model):
             If a layer or the readout is none of these modules'; see `SpikingLIF.from_layer` and
             `WeightedReadout.from_readout`.
         """
+        check_part("network", network, _network.Network)
         check_option("engine", engine, Literal["event", "dense"])
         hidden = [
             SpikingLIF.from_layer(layer, learn_beta=learn_beta, device=device, **options)

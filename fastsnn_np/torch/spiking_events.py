@@ -24,7 +24,7 @@ from .functional import no_double_backward
 from .modules import Activity, DropoutMask, Readout
 
 
-class Layer(NamedTuple):
+class EventLayer(NamedTuple):
     """A hidden layer: what is not learnt, and what may be."""
 
     neuron: Neuron
@@ -82,7 +82,7 @@ class Potential:
 
 def run(
     x: Tensor | SpikeTimes | Events,
-    hidden: Sequence[Layer],
+    hidden: Sequence[EventLayer],
     readout: Readout,
     end: Weighing | Potential,
     masks: Sequence[DropoutMask | None],
@@ -100,7 +100,7 @@ def run(
 class _Options(NamedTuple):
     """What is not differentiated."""
 
-    hidden: Sequence[Layer]
+    hidden: Sequence[EventLayer]
     masks: Sequence[DropoutMask | None]
     end: Weighing | Potential
     rows: layers.Rows  #: the input as the kernels read it

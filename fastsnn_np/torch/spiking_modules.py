@@ -16,13 +16,14 @@ import torch
 from torch import Tensor, nn
 
 from .. import network as _network
-from .._checks import flag, is_number, positive
+from .._checks import check_options, flag, is_number, positive
 from .._decay import beta_from_tau
 from .._kinds import Neuron
 from .._namespace import is_array
 from .._parts import arrays_of
 from ..backends.event.spiking_layers import Surrogate
 from ..backends.torch import asarray
+from ._arguments import check_part
 from ._options import (
     READOUT,
     SPIKING,
@@ -33,7 +34,7 @@ from ._options import (
 )
 from .functional import spike, surrogate_derivative
 from .modules import Clamped, LeakyIntegrator, Readout
-from .spiking_events import Layer
+from .spiking_events import EventLayer
 
 _LARGEST_A = 0.1  # a learnt coupling is clamped to what is far from unstable
 
@@ -153,11 +154,11 @@ class SpikingLIF(LeakyIntegrator):
             return torch.zeros_like(u)
         return u * spikes if self.neuron.reset == "zero" else self.threshold * spikes
 
-    def for_events(self) -> Layer:
+    def for_events(self) -> EventLayer:
         """The layer as the event engine takes it."""
         surrogate = Surrogate(self.slope, self.support, not self.detach_reset)
         parameters = (self.weight, self.bias, self.clamped_beta(), self.recurrent)
-        return Layer(
+        return EventLayer(
             self.neuron,
             self.threshold,
             self.input_scale,
@@ -198,6 +199,8 @@ class SpikingLIF(LeakyIntegrator):
             If its neurons fire once, it has delays or a threshold per neuron, or an `a` or `rho`
             that would be clamped here.
         """
+        check_part("layer", layer, _network.Layer)
+        check_options("from_layer", options, SpikingGradientOptions.__optional_keys__)
         threshold: Any = layer.threshold
         if layer.delay is not None or is_array(threshold):
             raise ValueError("a SpikingLIF has one threshold and no delays")
@@ -289,6 +292,7 @@ class WeightedReadout(Readout):
         ValueError
             If the readout is of kind "max", its classes differ in beta, or beta is to be learnt.
         """
+        check_part("readout", readout, _network.Readout)
         beta = asarray(readout.beta, device)
         if readout.kind == "max" or bool((beta != beta[0]).any()) or learn_beta:
             raise ValueError(

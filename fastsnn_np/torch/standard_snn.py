@@ -11,19 +11,17 @@ from torch import Tensor
 from .. import network as _network
 from .._checks import flag
 from .._engine import EngineName
-from .._forward._choice import cannot_event
 from .._kinds import Neuron
 from .._layer import ReadoutKind
 from ..backends.event.spiking_layers import Surrogate
-from ..spikes import Events, SpikeTimes
 from . import spiking_events
 from ._arguments import fitted_initial
-from ._model import Model, checked_sizes, has_hooks
+from ._model import Model, checked_sizes
 from ._options import STANDARD, StandardOptions, complete, for_readout, one_of
 from .event import obstacle_of
 from .functional import spike
-from .modules import Activity, LeakyIntegrator, Readout, as_dense, name_of
-from .spiking_events import Layer, Potential
+from .modules import Activity, DropoutMask, LeakyIntegrator, Readout, name_of
+from .spiking_events import EventLayer, Potential
 
 _NEURON = Neuron("always", reset="subtract", reset_at="after decay")  # eq. 2
 
@@ -103,9 +101,9 @@ class StandardLIF(LeakyIntegrator):
             spikes.append(s)
         return spikes
 
-    def for_events(self) -> Layer:
+    def for_events(self) -> EventLayer:
         """The layer as the event engine takes it."""
-        return Layer(
+        return EventLayer(
             _NEURON,
             self.threshold,
             self.input_scale,
@@ -174,45 +172,16 @@ class StandardSNN(Model):
         super().__init__(hidden, last, options["dt"])
         self.engine = engine
 
-    def forward(self, x: Tensor | SpikeTimes | Events, *, return_activity: bool = False) -> Any:
-        """Logits (batch, classes) of inputs (batch, inputs, time), dense or sparse.
-
-        With ``return_activity=True`` also an `Activity` of each hidden layer.
-        """
-        self.check_input(x)
-        run = self._by_events if self._uses_events(x) else self._densely
-        if run == self._by_events and torch.compiler.is_compiling():
-            run = torch.compiler.disable(run)  # Dynamo knows neither kernels nor sparse forms
-        logits, activities = run(x, return_activity)
-        return (logits, activities) if return_activity else logits
-
-    def _densely(self, x: Any, activity: bool) -> tuple[Tensor, list[Activity]]:
-        spikes, activities = as_dense(x, self.readout.weight), []
-        for layer in self.layers:
-            spikes = layer(spikes)
-            if activity:
-                activities.append(Activity.of(spikes))
-        return self.readout(spikes), activities
-
-    def _by_events(self, x: Any, activity: bool) -> tuple[Tensor, list[Activity]]:
+    def by_events(
+        self, x: Any, masks: list[DropoutMask | None], activity: bool
+    ) -> tuple[Tensor, list[Activity]]:
         hidden, last = [layer.for_events() for layer in self.hidden()], self.readout
         end = Potential(last.input_scale, summed=last.kind == "sum")
-        return spiking_events.run(x, hidden, last, end, self.dropout_masks(x), activity)
+        return spiking_events.run(x, hidden, last, end, masks, activity)
 
-    def _uses_events(self, x: Any) -> bool:
-        if self.engine == "dense" or (self.engine == "auto" and isinstance(x, Tensor)):
-            return False
-        hidden = self.hidden()
-        if any(layer.single_spike for layer in hidden):
-            obstacle: str | None = "neurons that fire once are those of FastSNN"
-        elif any(layer.surrogate != "fast_sigmoid" for layer in hidden):
-            obstacle = "its surrogate is the fast sigmoid"
-        elif has_hooks(self):
-            obstacle = "it does not call the hooks of layers"
-        elif torch.is_autocast_enabled("cpu"):
-            obstacle = "it computes in the dtype of the weights, without autocast"
-        else:
-            obstacle = obstacle_of(x, self.readout.weight)
-        if obstacle is not None and self.engine == "event":
-            raise ValueError(cannot_event(obstacle))
-        return obstacle is None
+    def obstacle(self, x: Any) -> str | None:
+        if any(layer.single_spike for layer in self.hidden()):
+            return "neurons that fire once are those of FastSNN"
+        if torch.is_autocast_enabled("cpu"):
+            return "it computes in the dtype of the weights, without autocast"
+        return self.obstacle_in_layers() or obstacle_of(x, self.readout.weight)
