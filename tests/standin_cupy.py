@@ -107,6 +107,11 @@ def stack(tup, axis=0, out=None, *, dtype=None, casting="same_kind"):
 
 
 @function
+def flip(a, axis=None):
+    return made(np.flip(raw(a, "flip"), axis))  # a view, which launches nothing
+
+
+@function
 def take(a, indices, axis=None, out=None):
     return made(np.take(raw(a, "take"), raw(indices, "take"), axis, mode="wrap"), "take")
 

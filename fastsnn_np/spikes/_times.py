@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from .. import backends
 from .._checks import (
     check_real,
     check_samples,
@@ -146,7 +147,8 @@ class SpikeTimes:
         """
         parts = check_parts(parts, cls)
         xp = namespace(**{f"the times of parts[{i}]": part.times for i, part in enumerate(parts)})
-        times = xp.concat([part.times for part in parts], axis=0)
+        with backends.beside(parts[0].times):
+            times = xp.concat([part.times for part in parts], axis=0)
         return SpikeTimes.unchecked(times, parts[0].n_steps)
 
     def take(self, samples: Any) -> SpikeTimes:
