@@ -43,7 +43,7 @@ class Spike(torch.autograd.Function):
 
 
 def loop(x, p, kind, scale, surrogate):
-    """Spikes (batch, neurons, time): DESIGN, section 8, as it stands there."""
+    """Spikes (batch, neurons, time): the design, section 9, as it stands there."""
     beta, theta = p["beta"], p["threshold"]
     sc = 1 if scale == "unit" else 1 - beta
     u = x.new_zeros(len(x), len(beta))

@@ -1,4 +1,4 @@
-"""The event engine's backward pass: DESIGN's closed form, from the last layer to the first.
+"""The event engine's backward pass: the design's closed form, from the last layer to the first.
 
 The sweep over time of one layer is in ``sweeps``. A thread takes a share of the samples through all
 layers and has sums of its own, which are added up at the end.

@@ -6,8 +6,8 @@
     s[t] = [u[t] > theta], or [u[t] > theta + w[t]] where the threshold adapts; 0 while refractory
 
 with r = theta s ("subtract"), u s ("zero") or 0 ("none"), and the spikes of the step before in the
-drive where the layer is recurrent (DESIGN, section 8). Spikes are kept as rows of events, and as
-one word of bits for each step and tile.
+drive where the layer is recurrent (the design, section 9). Spikes are kept as rows of events, and
+as one word of bits for each step and tile.
 """
 
 # mypy: disable-error-code="no-untyped-def,no-untyped-call"

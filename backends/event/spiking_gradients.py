@@ -6,8 +6,8 @@
     q[t] = dv + keep q[t+1] + a p[t+1]     keep: beta, less what the reset takes
     p[t] = rho p[t+1] - q[t]               - dv where the threshold adapts
 
-(DESIGN, section 8; dL/dI = scale q.) The products with R and with the weights above are taken where
-h is not 0: with a surrogate of bounded support for few neurons at a step.
+(the design, section 9; dL/dI = scale q.) The products with R and with the weights above are taken
+where h is not 0: with a surrogate of bounded support for few neurons at a step.
 """
 
 # mypy: disable-error-code="no-untyped-def,no-untyped-call"
